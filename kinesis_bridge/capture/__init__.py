@@ -1,0 +1,1 @@
+"""A change of a declared model -> an Event, one way of capture a file."""

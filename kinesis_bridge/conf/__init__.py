@@ -1,0 +1,99 @@
+"""``settings.KINESIS_BRIDGE`` -> frozen objects: read lazily, validated once, reset on change.
+
+:func:`get_config` raises ``ImproperlyConfigured`` with every problem at once; the system checks
+show the same problems one by one (:func:`find_problems`).
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from .env import settings_from_env
+from .rules import Problem, read
+from .types import SETTING, BridgeConfig, RoleConfig, StreamConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "SETTING",
+    "BridgeConfig",
+    "Problem",
+    "RoleConfig",
+    "StreamConfig",
+    "default_source",
+    "find_problems",
+    "get_config",
+    "on_reset",
+    "reset",
+    "settings_from_env",
+]
+
+_lock = threading.RLock()
+_config: BridgeConfig | None = None
+_reset_hooks: list[Callable[[], None]] = []
+
+
+def get_config() -> BridgeConfig:
+    """Return the settings; raise ``ImproperlyConfigured`` with every problem found."""
+    global _config  # noqa: PLW0603 - the one cached object of this module
+    config = _config
+    if config is None:
+        with _lock:
+            if _config is None:
+                _config = _load()
+            config = _config
+    return config
+
+
+def find_problems() -> list[Problem]:
+    """Return what is wrong with the settings as they are now; empty where nothing is."""
+    return read(getattr(settings, SETTING, None), default_source())[1]
+
+
+def _load() -> BridgeConfig:
+    config, problems = read(getattr(settings, SETTING, None), default_source())
+    if config is None:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise ImproperlyConfigured(f"settings.{SETTING} cannot be used:\n{lines}")
+    return config
+
+
+def default_source() -> str:
+    """Return ``/<project package>``: the first part of ROOT_URLCONF or of the settings module."""
+    dotted = getattr(settings, "ROOT_URLCONF", None) or settings.SETTINGS_MODULE or "django"
+    return "/" + str(dotted).split(".", 1)[0]
+
+
+def on_reset(hook: Callable[[], None], *, last: bool = False) -> None:
+    """Have `hook` close what was built from the settings, before they are read again.
+
+    The last registered runs first: what stands higher closes before what it stands on. `last`
+    puts `hook` behind all others.
+    """
+    if last:
+        _reset_hooks.insert(0, hook)
+    else:
+        _reset_hooks.append(hook)
+
+
+def reset() -> None:
+    """Close what runs and forget the settings; the next use reads them anew."""
+    global _config  # noqa: PLW0603 - the one cached object of this module
+    for hook in reversed(_reset_hooks):
+        hook()
+    with _lock:
+        _config = None
+
+
+def _setting_changed(*, setting: str, **_: object) -> None:
+    if setting == SETTING:
+        reset()
+
+
+setting_changed.connect(_setting_changed, dispatch_uid="kinesis_bridge.conf")

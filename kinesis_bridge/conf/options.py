@@ -1,0 +1,115 @@
+"""Options: the typed, bounded entries of ``STREAMS[alias]["OPTIONS"]``.
+
+Each delivery lists its own; those of every stream are :data:`STREAM_OPTIONS`. A name that nobody
+lists is refused, so that a typing error cannot switch a guarantee off in silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option: its name, its type, its bounds."""
+
+    name: str
+    """As written in the settings: upper case."""
+    default: Any
+    """The value where the settings are silent; its type is the option's type."""
+    help: str
+    """One sentence for the reference."""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def problem(self, value: object) -> str | None:
+        """Say what is wrong with `value`, or return None."""
+        wanted = type(self.default)
+        # bool is an int to isinstance; 1.5 seconds and 2 seconds are both fine where a float is.
+        fits = (
+            isinstance(value, wanted)
+            or (wanted is float and isinstance(value, int))
+        ) and isinstance(value, bool) == (wanted is bool)
+        if not fits:
+            return f"must be {_NAMES[wanted]}, not {type(value).__name__}"
+        if self.choices and value not in self.choices:
+            return f"must be one of {', '.join(map(repr, self.choices))}"
+        if self.minimum is not None and value < self.minimum:  # type: ignore[operator]
+            return f"must be at least {self.minimum:g}"
+        if self.maximum is not None and value > self.maximum:  # type: ignore[operator]
+            return f"must be at most {self.maximum:g}"
+        return None
+
+
+_NAMES: Mapping[type, str] = {
+    bool: "True or False",
+    float: "a number",
+    int: "a whole number",
+    str: "a string",
+}
+
+STREAM_OPTIONS: tuple[Option, ...] = (
+    Option(
+        name="SERIALIZER",
+        default="cloudevents",
+        help="How an event becomes bytes: cloudevents, json, or the dotted path of a serializer.",
+    ),
+    Option(
+        name="MAX_RECORD_BYTES",
+        default=MIB,
+        minimum=1 * KIB,
+        maximum=10 * MIB,
+        help="The stream's own record limit, partition key included (UpdateMaxRecordSize).",
+    ),
+    Option(
+        name="MAX_REQUEST_BYTES",
+        default=5 * MIB,
+        minimum=64 * KIB,
+        maximum=10 * MIB,
+        help="The most that one PutRecords request carries, partition keys included.",
+    ),
+    Option(
+        name="RETRY_SECONDS",
+        default=15.0,
+        minimum=0,
+        maximum=3600,
+        help="How long put_record(s) and direct delivery retry before they give up.",
+    ),
+    Option(
+        name="CONNECT_TIMEOUT",
+        default=3.0,
+        minimum=0.1,
+        maximum=60,
+        help="Seconds to open a connection to AWS.",
+    ),
+    Option(
+        name="READ_TIMEOUT",
+        default=10.0,
+        minimum=0.1,
+        maximum=300,
+        help="Seconds to wait for AWS to answer.",
+    ),
+)
+
+
+def problems(options: Iterable[Option], given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield (name, what is wrong with it) for each entry of `given` that cannot be used."""
+    known = {option.name: option for option in options}
+    for name, value in given.items():
+        if name not in known:
+            yield name, f"is not known here; there are {', '.join(sorted(known))}"
+        elif reason := known[name].problem(value):
+            yield name, reason
+
+
+def complete(options: Iterable[Option], given: Mapping[str, object]) -> dict[str, Any]:
+    """Return every option's value: the given one, or the default."""
+    return {option.name: given.get(option.name, option.default) for option in options}

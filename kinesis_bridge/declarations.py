@@ -1,0 +1,158 @@
+"""``@publishes``: which models are published, as what. Holds the registry; captures nothing."""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db import models
+from django.dispatch import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+M = TypeVar("M", bound=models.Model)
+Change = Literal["created", "updated", "deleted"]
+CHANGES: tuple[Change, ...] = ("created", "updated", "deleted")
+ALL_FIELDS = "__all__"
+
+declared = Signal()
+"""Sent with ``declaration``: capture connects a model as soon as it is declared."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Declaration:
+    """One model's events."""
+
+    model: type[models.Model]
+    type: str
+    """Prefix of the event types: ``shop.order`` becomes ``shop.order.created``."""
+    key: str
+    """Field whose value is the partition key; ``pk`` for the primary key."""
+    fields: tuple[str, ...] | None
+    """Names of the published fields; None: nothing was said, so all of them."""
+    on: tuple[Change, ...] = CHANGES
+    """The changes that are published."""
+    stream: str = "default"
+    """Alias of the stream."""
+
+    @property
+    def label(self) -> str:
+        """``app_label.Model``, for messages."""
+        return self.model._meta.label  # noqa: SLF001 - Model._meta is Django's public API
+
+    @cached_property
+    def payload_fields(self) -> dict[str, models.Field[Any, Any]]:
+        """The payload's names and the fields behind them.
+
+        Raises FieldDoesNotExist for a name the model does not have.
+        """
+        meta = self.model._meta  # noqa: SLF001 - Model._meta is Django's public API
+        if self.fields is None or self.fields == (ALL_FIELDS,):
+            return {field.attname: field for field in meta.concrete_fields}
+        return {name: self.field(name) for name in self.fields}
+
+    @cached_property
+    def key_field(self) -> models.Field[Any, Any]:
+        """The field whose value is the partition key; raises FieldDoesNotExist."""
+        return self.field(self.key)
+
+    def field(self, name: str) -> models.Field[Any, Any]:
+        """Return a concrete field by name, attname (``customer_id``) or ``pk``."""
+        meta = self.model._meta  # noqa: SLF001 - Model._meta is Django's public API
+        if name == "pk":
+            assert meta.pk is not None  # noqa: S101 - every concrete model has one
+            return meta.pk
+        for field in meta.concrete_fields:
+            if name in {field.name, field.attname}:
+                return field
+        raise FieldDoesNotExist(f"{meta.label} has no concrete field named {name!r}")
+
+
+_declarations: dict[type[models.Model], list[Declaration]] = {}
+
+
+def publishes(
+    type: str | None = None,  # noqa: A002 - the attribute's name in CloudEvents
+    *,
+    key: str = "pk",
+    fields: Sequence[str] | str | None = None,
+    on: Sequence[Change] = CHANGES,
+    stream: str = "default",
+) -> Callable[[builtins.type[M]], builtins.type[M]]:
+    """Declare that every committed change of a model is published. Returns the model unchanged.
+
+    `type` is the prefix of the event types (default: ``app_label.modelname``), `key` the field
+    whose value keeps events in order, `fields` the names that go out (a check warns where they are
+    left out, since then all do, also those added later: say ``"__all__"`` if that is meant), `on`
+    the changes, `stream` the alias.
+
+    For a model of another app call it in ``kinesis_events.py``: ``publishes(...)(User)``.
+
+    Raises ``ImproperlyConfigured`` for an abstract, proxy or unmanaged-by-Django class, and for
+    unknown changes. Unknown field names are found by ``manage.py check``.
+    """
+    if isinstance(fields, str) and fields != ALL_FIELDS:
+        raise ImproperlyConfigured(
+            f'publishes(fields={fields!r}): give a list, ["{fields}"], or "{ALL_FIELDS}".'
+        )
+    changes = (on,) if isinstance(on, str) else tuple(on)
+    if not changes or not set(changes) <= set(CHANGES):
+        raise ImproperlyConfigured(
+            f"publishes(on={on!r}): choose from {', '.join(map(repr, CHANGES))}."
+        )
+
+    def declare(model: builtins.type[M]) -> builtins.type[M]:
+        if not (isinstance(model, builtins.type) and issubclass(model, models.Model)):
+            raise ImproperlyConfigured(f"publishes() declares a model, not {model!r}.")
+        meta = model._meta  # noqa: SLF001 - Model._meta is Django's public API
+        if meta.abstract or meta.proxy or meta.swapped:
+            kind = "abstract" if meta.abstract else "a proxy" if meta.proxy else "swapped out"
+            raise ImproperlyConfigured(
+                f"publishes() on {meta.label}: the model is {kind} and has no table of its own."
+                " Declare the concrete model; changes through its proxies are published too."
+            )
+        declaration = Declaration(
+            model=model,
+            type=type or meta.label_lower,
+            key=key,
+            fields=None if fields is None else (fields,) if isinstance(fields, str) else tuple(fields),
+            on=changes,  # type: ignore[arg-type] - checked against CHANGES above
+            stream=stream,
+        )
+        if any(other.type == declaration.type for other in _declarations.get(model, ())):
+            raise ImproperlyConfigured(
+                f"publishes({declaration.type!r}) stands twice on {meta.label}: its events would go"
+                " out twice. Remove one, or give it another type."
+            )
+        _declarations.setdefault(model, []).append(declaration)
+        declared.send(Declaration, declaration=declaration)
+        return model
+
+    return declare
+
+
+
+def declarations() -> Iterator[Declaration]:
+    """Yield every declaration, in the order of declaring."""
+    for of_model in _declarations.values():
+        yield from of_model
+
+
+def declarations_of(model: type[models.Model]) -> list[Declaration]:
+    """Return the declarations whose table a change of `model` touches.
+
+    Those of the model, of the concrete model behind a proxy, and of multi-table parents.
+    """
+    meta = model._meta  # noqa: SLF001 - Model._meta is Django's public API
+    concrete = meta.concrete_model or model
+    tables = [*reversed(concrete._meta.get_parent_list()), concrete]  # noqa: SLF001
+    return [declaration for table in tables for declaration in _declarations.get(table, ())]
+
+
+def forget(model: type[models.Model]) -> None:
+    """Drop the declarations of `model`; for tests."""
+    _declarations.pop(model, None)

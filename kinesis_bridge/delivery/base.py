@@ -1,0 +1,57 @@
+"""What every delivery keeps to."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.core.checks import CheckMessage
+
+    from kinesis_bridge.conf import StreamConfig
+    from kinesis_bridge.conf.options import Option
+    from kinesis_bridge.event import Event
+
+
+class Delivery(ABC):
+    """One way to deliver the events of one stream alias, in one process.
+
+    A delivery is given final bytes: what cannot be serialized, or is too large, was refused before
+    in the caller's hands. It is made once per alias and process, under a lock, and used by any
+    thread. It must not touch the network, start threads or query a database before the first
+    :meth:`deliver`, so that it may be made before a fork.
+    """
+
+    transactional: ClassVar[bool] = False
+    """True: :meth:`deliver` is called inside the caller's transaction, at once, and takes part in
+    it. False: it is called after the commit, and never for what was rolled back."""
+
+    options: ClassVar[tuple[Option, ...]] = ()
+    """The names it understands in OPTIONS, beside those of every stream."""
+
+    def __init__(self, stream: StreamConfig) -> None:
+        self.stream = stream
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of stream {self.stream.alias!r}>"
+
+    @abstractmethod
+    def deliver(self, event: Event, payload: bytes, using: str) -> None:
+        """Take one event. `payload` is its final bytes, `using` the database alias it belongs to.
+
+        Raises a :class:`~kinesis_bridge.exceptions.KinesisBridgeError` where it cannot.
+        """
+
+    def flush(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - for those that buffer
+        """Wait up to `timeout` seconds until all that was taken is delivered; False if it is not."""
+        return True
+
+    def close(self) -> None:
+        """Let go of what is held: after this the object is not used again. Safe to call twice."""
+
+    @classmethod
+    def check(cls, stream: StreamConfig) -> Iterable[CheckMessage]:  # noqa: ARG003 - for subclasses
+        """Return what ``manage.py check`` should say of this delivery for `stream`."""
+        return ()

@@ -1,0 +1,114 @@
+"""The error tree.
+
+::
+
+    KinesisBridgeError
+    ├── EventError              this very event can never pass; raised where it is published
+    │   ├── SerializationError      its data has no JSON form
+    │   ├── PartitionKeyError       its key is empty or longer than 256 characters
+    │   └── RecordTooLarge          key and data exceed the stream's record limit
+    ├── AwsError                the way to account B is broken; the event is not at fault
+    │   ├── CredentialsError        account A's own credentials: none, or expired
+    │   ├── AssumeRoleError         sts:AssumeRole was refused
+    │   ├── StreamError             the stream is missing, or refuses this role
+    │   ├── ThrottledError          the stream or STS asks to slow down
+    │   └── EndpointError           no answer: DNS, TCP, TLS, a timeout, a 5xx
+    ├── PartialFailure          put_records: some records acknowledged, some not
+    └── EmulatorError           LOCAL_AWS is on and the emulator cannot be used
+
+A wrong setting is Django's ``ImproperlyConfigured``, as Django users expect.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class KinesisBridgeError(Exception):
+    """Base of every error this package raises at run time."""
+
+
+class EventError(KinesisBridgeError, ValueError):
+    """This event can never pass, however often it is sent."""
+
+
+class SerializationError(EventError):
+    """The event's data has no JSON form."""
+
+
+class PartitionKeyError(EventError):
+    """The partition key is empty, not text, or longer than 256 characters."""
+
+
+class RecordTooLarge(EventError):  # noqa: N818 - reads as the fact it states
+    """Partition key and data together exceed the stream's record limit."""
+
+
+class AwsError(KinesisBridgeError):
+    """AWS, or the way there, refused. ``str()`` says what happened, why, and what to do."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        name: str,
+        side: str,
+        retryable: bool = False,
+        code: str = "",
+        hint: str = "",
+        documents: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(f"{message} Fix: {hint}" if hint else message)
+        self.message = message
+        """What happened and why."""
+        self.name = name
+        """The row of :data:`kinesis_bridge.diagnosis.FINDINGS` that explains it."""
+        self.side = side
+        """Who can mend it: account A, account B, network or site."""
+        self.retryable = retryable
+        """Whether the same request may pass later with nobody acting."""
+        self.code = code
+        """AWS's own error code, or the name of boto's exception."""
+        self.hint = hint
+        """What to do."""
+        self.documents = dict(documents or {})
+        """Policy documents to compare, by title."""
+
+
+class CredentialsError(AwsError):
+    """Account A's own credentials are missing or expired."""
+
+
+class AssumeRoleError(AwsError):
+    """``sts:AssumeRole`` was refused."""
+
+
+class StreamError(AwsError):
+    """The stream is missing, or refuses this caller."""
+
+
+class ThrottledError(AwsError):
+    """The service asks to slow down."""
+
+
+class EndpointError(AwsError):
+    """No usable answer: DNS, TCP, TLS, a timeout, a 5xx."""
+
+
+class PartialFailure(KinesisBridgeError):  # noqa: N818 - reads as the fact it states
+    """Some records were acknowledged and some were not, after all retries.
+
+    ``results`` has one entry per record given, in order: a
+    :class:`~kinesis_bridge.event.PutResult` or a :class:`~kinesis_bridge.event.RejectedRecord`.
+    """
+
+    def __init__(self, results: Sequence[Any], message: str) -> None:
+        super().__init__(message)
+        self.results = list(results)
+
+
+class EmulatorError(KinesisBridgeError):
+    """``LOCAL_AWS`` is on and the emulator cannot be used as asked."""

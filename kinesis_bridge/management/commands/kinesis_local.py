@@ -1,0 +1,56 @@
+"""``manage.py kinesis_local``: the emulator, for several processes at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from kinesis_bridge.conf import get_config
+from kinesis_bridge.local import SITE_ACCOUNT, Emulator
+from kinesis_bridge.management.output import BridgeCommand
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+
+class Command(BridgeCommand):
+    """Runs until Ctrl-C or SIGTERM."""
+
+    help = "Run the AWS emulator with both accounts, the roles and the streams of the settings."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--port", type=int, default=4566, help="Port on 127.0.0.1.")
+
+    def run(self, **options: Any) -> None:
+        if not 0 <= options["port"] <= 65535:  # noqa: PLR2004 - a TCP port
+            raise CommandError(f"--port must be 0 (any free one) to 65535, not {options['port']}")
+        emulator = Emulator(options["port"])
+        config = get_config()
+        self.announce(emulator.url, config)
+        ended = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+        ended.wait()
+        emulator.stop()
+
+    def announce(self, url: str, config: Any) -> None:
+        """Print where it listens and what it has."""
+        roles = [role.role_arn for role in config.roles.values()]
+        streams = [stream.name for stream in config.streams.values()]
+        if self.as_json:
+            self.print_json(
+                {"url": url, "site_account": SITE_ACCOUNT, "roles": roles, "streams": streams}
+            )
+            self.stdout.flush()
+            return
+        self.console.print(f"AWS emulator on {url}: account A is {SITE_ACCOUNT}")
+        for kind, names in (("role", roles), ("stream", streams)):
+            for name in names:
+                self.console.print(f"  {kind:<7} {name}", highlight=False)
+        if not config.local_aws:
+            self.console.print("LOCAL_AWS is off: set KINESIS_LOCAL_AWS=True for the site to use it.")
+        self.console.print("Ctrl-C ends it; nothing is kept.")

@@ -1,0 +1,62 @@
+"""``manage.py kinesis_tail``: read a stream back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_naive, make_aware
+
+from kinesis_bridge.conf import get_config
+from kinesis_bridge.management.output import BridgeCommand
+from kinesis_bridge.tail import Reader, as_dict
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+    from kinesis_bridge.tail import Start
+
+
+class Command(BridgeCommand):
+    """Prints what is on a stream, one event a line."""
+
+    help = "Print the events of a stream, de-aggregated, one a line."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--stream", default="default", help="Alias of the stream.")
+        parser.add_argument("--from", default="oldest", help="oldest, latest, or an ISO 8601 time.")
+        parser.add_argument("--limit", type=int, help="Stop after so many events.")
+        parser.add_argument("--follow", action="store_true", help="Wait for more, until Ctrl-C.")
+
+    def run(self, **options: Any) -> dict[str, Any] | None:
+        if options["json"] and options["follow"] and options["limit"] is None:
+            raise CommandError("--json prints one document at the end: with --follow give --limit.")
+        reader = Reader(get_config().stream(options["stream"]))
+        start = _start(options["from"])
+        events = []
+        try:
+            for record in reader.tail(start, limit=options["limit"], follow=options["follow"]):
+                if self.as_json:
+                    events.append(as_dict(record))
+                else:
+                    line = record.data.decode(errors="backslashreplace")
+                    self.stdout.write(f"{record.shard_id} {record.partition_key} {line}")
+        except KeyboardInterrupt:
+            pass
+        finally:
+            reader.close()
+        return {"events": events} if self.as_json else None
+
+
+def _start(text: str) -> Start:
+    if text in {"oldest", "latest"}:
+        return text  # type: ignore[return-value] - just compared
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise CommandError(f"--from is oldest, latest or a time like 2026-11-22T09:00:00Z: {text!r}")
+    return make_aware(moment) if is_naive(moment) else moment

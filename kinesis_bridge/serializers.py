@@ -1,0 +1,138 @@
+"""Event -> bytes, once, in the caller's hands: what is written here is what account B reads.
+
+``cloudevents`` is CloudEvents 1.0 in structured JSON mode; ``json`` is the bare data. Others:
+:func:`register`, or the dotted path of a callable ``(Event) -> bytes`` as OPTIONS["SERIALIZER"].
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
+from django.utils.duration import duration_iso_string
+from django.utils.functional import Promise
+from django.utils.module_loading import import_string
+
+from .event import check_partition_key
+from .exceptions import RecordTooLarge, SerializationError
+
+if TYPE_CHECKING:
+    from .event import Event
+
+Serializer = Callable[["Event"], bytes]
+
+# orjson would write a naive datetime without the offset that is owed to the reader.
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME
+
+
+def to_json(data: Any) -> bytes:
+    """Return `data` as JSON; raise SerializationError where it has no JSON form.
+
+    Decimal becomes text, datetime RFC 3339 with an offset, timedelta ISO 8601, bytes base64, UUID
+    and lazy translations text. NaN and Infinity are refused: JSON has neither.
+    """
+    try:
+        text = orjson.dumps(data, _default, _OPTIONS)
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = str(error.__cause__ or error)
+        raise SerializationError(f"The data has no JSON form: {reason}.") from error
+    # orjson writes NaN as null; only a text with a null in it can hide one.
+    if b"null" in text and (path := _find_nan(data)):
+        raise SerializationError(f"The data has no JSON form: {path} is NaN or Infinity.")
+    return text
+
+
+def _default(value: Any) -> Any:
+    match value:
+        case Decimal():
+            if not value.is_finite():
+                raise TypeError(f"{value} is no finite number")
+            return format(value, "f")
+        case datetime():
+            return (value if timezone.is_aware(value) else timezone.make_aware(value)).isoformat()
+        case date() | time():
+            return value.isoformat()
+        case timedelta():
+            return duration_iso_string(value)
+        case bytes() | bytearray() | memoryview():
+            return base64.b64encode(value).decode()
+        case Promise():
+            return str(value)
+        case set() | frozenset():
+            return sorted(value, key=str)
+        case Mapping():
+            return dict(value)
+    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON-able")
+
+
+def _find_nan(value: Any, path: str = "data") -> str | None:
+    if isinstance(value, float):
+        return None if math.isfinite(value) else path
+    inner: Any = ()
+    if isinstance(value, Mapping):
+        inner = value.items()
+    elif isinstance(value, (list, tuple)):
+        inner = enumerate(value)
+    return next((found for key, item in inner if (found := _find_nan(item, f"{path}[{key!r}]"))), None)
+
+
+def cloudevents(event: Event) -> bytes:
+    """CloudEvents 1.0, structured mode, JSON (JSON Event Format for CloudEvents, v1.0.2)."""
+    envelope: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "time": event.time,
+        "datacontenttype": "application/json",
+        "partitionkey": event.key,
+        "data": event.data,
+    }
+    if event.subject is not None:
+        envelope["subject"] = event.subject
+    return to_json(envelope)
+
+
+def bare_json(event: Event) -> bytes:
+    """Only the data, for consumers that know nothing of envelopes; it loses id and type."""
+    return to_json(event.data)
+
+
+_registry: dict[str, Serializer] = {"cloudevents": cloudevents, "json": bare_json}
+
+
+def register(name: str, serializer: Serializer) -> None:
+    """Make `serializer` known as ``OPTIONS["SERIALIZER"] = name``."""
+    _registry[name] = serializer
+
+
+def get(name: str) -> Serializer:
+    """Return a serializer by name or dotted path; raise ImproperlyConfigured if there is none."""
+    if name in _registry:
+        return _registry[name]
+    try:
+        found: Serializer = import_string(name)
+    except ImportError as error:
+        known = ", ".join(sorted(_registry))
+        raise ImproperlyConfigured(
+            f'OPTIONS["SERIALIZER"] is {name!r}: {error}. There are {known}, or a dotted path.'
+        ) from error
+    return found
+
+
+def check_size(key: str, data: bytes, limit: int, stream: str) -> None:
+    """Refuse a record that `stream` cannot hold; both the limit and the sizes are in bytes."""
+    size = len(check_partition_key(key).encode()) + len(data)
+    if size > limit:
+        raise RecordTooLarge(
+            f"The record has {size:,} bytes (key included) and stream {stream!r} takes {limit:,}."
+            ' Publish less (fields=), or raise the stream\'s record limit in AWS and'
+            ' OPTIONS["MAX_RECORD_BYTES"] with it (10 MiB at most).'
+        )

@@ -1,0 +1,83 @@
+"""Credentials of an assumed role that refresh themselves. Imports botocore."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.credentials import DeferredRefreshableCredentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ADVISORY_SECONDS = 900.0
+MANDATORY_SECONDS = 600.0
+RETRY_SECONDS = 30.0
+SHARED_FAILURE_SECONDS = 1.0
+
+
+class AssumedRoleCredentials(DeferredRefreshableCredentials):
+    """botocore's lazy, stampede-free refresh, with windows that fit the session's real lifetime.
+
+    botocore refreshes 15 minutes before the end, and blocks for it 10 minutes before: a session of
+    900 seconds would be refreshed by every request. Here the windows are a quarter and a sixth of
+    the lifetime, and at most botocore's own. Between the two a failed refresh is tried again after
+    30 seconds only, while the old credentials serve on. Threads that waited for a refresh that
+    failed share its error instead of each trying again.
+
+    `fetch` calls AssumeRole and returns botocore's metadata (``access_key secret_key token
+    expiry_time``) and ``arn``; what it raises reaches the caller that needs the credentials.
+    """
+
+    def __init__(self, fetch: Callable[[], dict[str, Any]]) -> None:
+        super().__init__(self._fetch_scaled, "assume-role")
+        self._fetch = fetch
+        self._lifetime = 0.0
+        self._fetched_at = 0.0
+        self._failed_at = float("-inf")
+        self._failure: Exception | None = None
+        self.assumed_role_arn: str | None = None
+        """``arn:aws:sts::<B>:assumed-role/<role>/<session>`` of the last refresh."""
+        self.expires_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.assumed_role_arn or 'a role not assumed yet'}>"
+
+    def refresh_needed(self, refresh_in: float | None = None) -> bool:
+        """Tell whether a refresh is due within `refresh_in` seconds of the end."""
+        if not super().refresh_needed(refresh_in):
+            return False
+        advisory = refresh_in is None or refresh_in > self._mandatory_refresh_timeout
+        backing_off = time.monotonic() < self._failed_at + min(RETRY_SECONDS, self._lifetime / 10)
+        return not (advisory and backing_off and not super().refresh_needed(
+            self._mandatory_refresh_timeout
+        ))
+
+    def drop(self) -> bool:
+        """Forget credentials that AWS called expired; False where they are fresh from STS."""
+        with self._refresh_lock:
+            age = time.monotonic() - self._fetched_at
+            if self._frozen_credentials is None or age < min(5.0, self._lifetime / 4):
+                return False
+            self._frozen_credentials = None
+            return True
+
+    def _fetch_scaled(self) -> dict[str, Any]:
+        # Runs under botocore's refresh lock.
+        now = time.monotonic()
+        if self._failure is not None and now < self._failed_at + SHARED_FAILURE_SECONDS:
+            raise self._failure
+        try:
+            metadata = self._fetch()
+        except Exception as error:
+            self._failure, self._failed_at = error, time.monotonic()
+            raise
+        self._failure, self._failed_at = None, float("-inf")
+        self.expires_at = datetime.fromisoformat(metadata["expiry_time"])
+        self._fetched_at = time.monotonic()
+        self._lifetime = max(0.0, (self.expires_at - datetime.now(UTC)).total_seconds())
+        self._advisory_refresh_timeout = min(ADVISORY_SECONDS, self._lifetime / 4)
+        self._mandatory_refresh_timeout = min(MANDATORY_SECONDS, self._lifetime / 6)
+        self.assumed_role_arn = metadata.pop("arn", None)
+        return metadata

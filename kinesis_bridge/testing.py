@@ -1,0 +1,161 @@
+"""For a site's own tests: see what would be published, without AWS and without a commit.
+
+::
+
+    with capture_events() as events:
+        order.save()
+    assert_published("shop.order.created", key="9", data={"status": "new"})
+    assert len(events) == 1
+
+Works in ``TestCase`` and ``pytest.mark.django_db``, which never commit: an event counts as
+published once every ``atomic`` block of the code under test that it was published in has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, overload
+
+import orjson
+from django.db import connections
+
+from .delivery.memory import MemoryDelivery
+from .serializers import to_json
+from .streams import PendingEvent, override_delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .conf import StreamConfig
+    from .event import Event
+
+__all__ = ["CapturedEvents", "assert_not_published", "assert_published", "capture_events"]
+
+
+class CapturedEvents(Sequence["Event"]):
+    """The events published so far, in order; a live view."""
+
+    def __init__(self) -> None:
+        self._committed: list[Event] = []
+
+    def _all(self) -> list[Event]:
+        known = {event.id for event in self._committed}
+        return self._committed + [e for e in self._waiting() if e.id not in known]
+
+    def _waiting(self) -> Iterator[Event]:
+        """Yield what only a transaction of the test case itself still holds back."""
+        for connection in connections.all(initialized_only=True):
+            blocks = connection.atomic_blocks
+            of_test = sum(getattr(block, "_from_testcase", False) for block in blocks)
+            if not of_test:
+                continue
+            # The outermost block has no savepoint; a None is a block that made none.
+            unfinished = set(connection.savepoint_ids[of_test - 1 :])
+            for savepoints, callback, *_ in connection.run_on_commit:
+                if (
+                    isinstance(callback, PendingEvent)
+                    and isinstance(callback.stream.delivery, _Capture)
+                    and callback.stream.delivery.captured is self
+                    and not unfinished & savepoints
+                ):
+                    yield callback.event
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Event]: ...
+    def __getitem__(self, index: int | slice) -> Event | list[Event]:
+        return self._all()[index]
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return f"<CapturedEvents {self._all()!r}>"
+
+    @property
+    def types(self) -> list[str]:
+        """The events' types, in order."""
+        return [event.type for event in self]
+
+    def clear(self) -> None:
+        """Forget what was published so far."""
+        self._committed.clear()
+        for connection in connections.all(initialized_only=True):
+            connection.run_on_commit = [
+                entry
+                for entry in connection.run_on_commit
+                if not (
+                    isinstance(entry[1], PendingEvent)
+                    and getattr(entry[1].stream.delivery, "captured", None) is self
+                )
+            ]
+
+
+class _Capture(MemoryDelivery):
+    def __init__(self, stream: StreamConfig, captured: CapturedEvents) -> None:
+        super().__init__(stream)
+        self.captured = captured
+        self.events = captured._committed  # noqa: SLF001 - its other half
+
+
+_active: list[CapturedEvents] = []
+
+
+@contextmanager
+def capture_events() -> Iterator[CapturedEvents]:
+    """Send no event of this process anywhere within the block; yield what was published."""
+    captured = CapturedEvents()
+    _active.append(captured)
+    try:
+        with override_delivery(lambda config: _Capture(config, captured)):
+            yield captured
+    finally:
+        _active.remove(captured)
+
+
+def assert_published(
+    type: str,  # noqa: A002 - the attribute's name in CloudEvents
+    *,
+    key: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> Event:
+    """Assert that an event of `type` was published, with this `key` and at least this `data`.
+
+    `data` is compared in its JSON form, so a Decimal equals its text; names it leaves out do not
+    matter. Returns the first event that fits.
+    """
+    events = _current()
+    for event in events:
+        if _fits(event, type, key, data):
+            return event
+    wanted = f"type={type!r}" + (f", key={key!r}" if key is not None else "")
+    wanted += f", data={dict(data)!r}" if data is not None else ""
+    lines = "".join(f"\n  type={e.type!r}, key={e.key!r}, data={e.data!r}" for e in events)
+    raise AssertionError(f"No event with {wanted}. Published: {lines or 'nothing'}")
+
+
+def assert_not_published(type: str, *, key: str | None = None) -> None:  # noqa: A002
+    """Assert that no event of `type` (and `key`) was published."""
+    for event in _current():
+        if _fits(event, type, key, None):
+            raise AssertionError(f"{event!r} was published.")
+
+
+def _current() -> CapturedEvents:
+    if not _active:
+        raise AssertionError(
+            "Nothing is being captured: use `with capture_events():` around the code under test, or"
+            " pytest's kinesis_events fixture."
+        )
+    return _active[-1]
+
+
+def _fits(event: Event, type_: str, key: str | None, data: Mapping[str, Any] | None) -> bool:
+    if event.type != type_ or (key is not None and event.key != str(key)):
+        return False
+    if data is None:
+        return True
+    held = orjson.loads(to_json(event.data))
+    return isinstance(held, dict) and held == {**held, **orjson.loads(to_json(data))}
