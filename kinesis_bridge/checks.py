@@ -58,14 +58,12 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 def check_declarations(**_: Any) -> list[CheckMessage]:
     """Return what is wrong with each ``@publishes``."""
     known = None if find_problems() else get_config().streams
-    return [
-        message for declaration in declarations() for message in _check(declaration, known)
-    ]
+    return [message for declaration in declarations() for message in _check(declaration, known)]
 
 
 def _check(declaration: Declaration, streams: Any) -> Iterator[CheckMessage]:
     where = f"publishes({declaration.type!r}) on {declaration.label}"
-    names = ", ".join(field.attname for field in declaration.model._meta.concrete_fields)  # noqa: SLF001
+    names = ", ".join(field.attname for field in declaration.model._meta.concrete_fields)
     for attribute, argument, number in (
         ("payload_fields", "fields", "E030"),
         ("key_field", "key", "E031"),

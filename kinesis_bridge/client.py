@@ -86,7 +86,7 @@ class KinesisClient:
 
 
 def _pair(item: object) -> tuple[str | None, Any]:
-    if isinstance(item, tuple) and len(item) == 2:  # noqa: PLR2004 - a pair
+    if isinstance(item, tuple) and len(item) == 2:
         return item
     raise TypeError(
         f"put_records takes (partition key, data) pairs, not {type(item).__name__}:"

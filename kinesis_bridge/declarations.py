@@ -42,7 +42,7 @@ class Declaration:
     @property
     def label(self) -> str:
         """``app_label.Model``, for messages."""
-        return self.model._meta.label  # noqa: SLF001 - Model._meta is Django's public API
+        return self.model._meta.label
 
     @cached_property
     def payload_fields(self) -> dict[str, models.Field[Any, Any]]:
@@ -50,7 +50,7 @@ class Declaration:
 
         Raises FieldDoesNotExist for a name the model does not have.
         """
-        meta = self.model._meta  # noqa: SLF001 - Model._meta is Django's public API
+        meta = self.model._meta
         if self.fields is None or self.fields == (ALL_FIELDS,):
             return {field.attname: field for field in meta.concrete_fields}
         return {name: self.field(name) for name in self.fields}
@@ -62,7 +62,7 @@ class Declaration:
 
     def field(self, name: str) -> models.Field[Any, Any]:
         """Return a concrete field by name, attname (``customer_id``) or ``pk``."""
-        meta = self.model._meta  # noqa: SLF001 - Model._meta is Django's public API
+        meta = self.model._meta
         if name == "pk":
             assert meta.pk is not None  # noqa: S101 - every concrete model has one
             return meta.pk
@@ -108,7 +108,7 @@ def publishes(
     def declare(model: builtins.type[M]) -> builtins.type[M]:
         if not (isinstance(model, builtins.type) and issubclass(model, models.Model)):
             raise ImproperlyConfigured(f"publishes() declares a model, not {model!r}.")
-        meta = model._meta  # noqa: SLF001 - Model._meta is Django's public API
+        meta = model._meta
         if meta.abstract or meta.proxy or meta.swapped:
             kind = "abstract" if meta.abstract else "a proxy" if meta.proxy else "swapped out"
             raise ImproperlyConfigured(
@@ -119,7 +119,11 @@ def publishes(
             model=model,
             type=type or meta.label_lower,
             key=key,
-            fields=None if fields is None else (fields,) if isinstance(fields, str) else tuple(fields),
+            fields=None
+            if fields is None
+            else (fields,)
+            if isinstance(fields, str)
+            else tuple(fields),
             on=changes,  # type: ignore[arg-type] - checked against CHANGES above
             stream=stream,
         )
@@ -135,7 +139,6 @@ def publishes(
     return declare
 
 
-
 def declarations() -> Iterator[Declaration]:
     """Yield every declaration, in the order of declaring."""
     for of_model in _declarations.values():
@@ -147,9 +150,9 @@ def declarations_of(model: type[models.Model]) -> list[Declaration]:
 
     Those of the model, of the concrete model behind a proxy, and of multi-table parents.
     """
-    meta = model._meta  # noqa: SLF001 - Model._meta is Django's public API
+    meta = model._meta
     concrete = meta.concrete_model or model
-    tables = [*reversed(concrete._meta.get_parent_list()), concrete]  # noqa: SLF001
+    tables = [*reversed(concrete._meta.get_parent_list()), concrete]
     return [declaration for table in tables for declaration in _declarations.get(table, ())]
 
 

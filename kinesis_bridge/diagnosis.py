@@ -149,7 +149,7 @@ FINDINGS: tuple[Finding, ...] = (
         side="site",
         error=EndpointError,
         cause="No AWS region is known for this call.",
-        fix='Set REGION of the stream (KINESIS_REGION=eu-west-1), or AWS_REGION for the process.',
+        fix="Set REGION of the stream (KINESIS_REGION=eu-west-1), or AWS_REGION for the process.",
     ),
     Finding(
         name="region-disabled",
@@ -451,7 +451,7 @@ def find(hop: Hop, code: str, message: str = "", status: int = 0) -> Finding:
             and (not finding.says or re.search(finding.says, f"{code} {message}"))
         ):
             return finding
-    return find(hop, "InternalFailure") if 500 <= status <= 599 else _UNKNOWN  # noqa: PLR2004
+    return find(hop, "InternalFailure") if 500 <= status <= 599 else _UNKNOWN
 
 
 def _read(error: BaseException) -> tuple[str, str, dict[str, Any]]:
@@ -475,4 +475,4 @@ def _skew(response: dict[str, Any]) -> str:
 
 
 def _account(arn: str) -> str:
-    return f"account A ({arn.split(':')[4]})" if arn.count(":") >= 5 else "account A"  # noqa: PLR2004
+    return f"account A ({arn.split(':')[4]})" if arn.count(":") >= 5 else "account A"

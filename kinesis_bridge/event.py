@@ -47,7 +47,9 @@ def check_partition_key(key: object) -> str:
     try:
         key.encode()
     except UnicodeEncodeError as error:
-        raise PartitionKeyError(f"The partition key is not valid Unicode: {error.reason}.") from None
+        raise PartitionKeyError(
+            f"The partition key is not valid Unicode: {error.reason}."
+        ) from None
     return key
 
 

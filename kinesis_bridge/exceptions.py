@@ -43,7 +43,7 @@ class PartitionKeyError(EventError):
     """The partition key is empty, not text, or longer than 256 characters."""
 
 
-class RecordTooLarge(EventError):  # noqa: N818 - reads as the fact it states
+class RecordTooLarge(EventError):
     """Partition key and data together exceed the stream's record limit."""
 
 
@@ -98,7 +98,7 @@ class EndpointError(AwsError):
     """No usable answer: DNS, TCP, TLS, a timeout, a 5xx."""
 
 
-class PartialFailure(KinesisBridgeError):  # noqa: N818 - reads as the fact it states
+class PartialFailure(KinesisBridgeError):
     """Some records were acknowledged and some were not, after all retries.
 
     ``results`` has one entry per record given, in order: a

@@ -59,7 +59,9 @@ def stream_arn(stream: StreamConfig, role: RoleConfig | None, region: str | None
         return stream.arn
     partition = role.arn.partition if role else "aws"
     account = role.account if role else "*"
-    return f"arn:{partition}:kinesis:{stream.region or region or '*'}:{account}:stream/{stream.name}"
+    return (
+        f"arn:{partition}:kinesis:{stream.region or region or '*'}:{account}:stream/{stream.name}"
+    )
 
 
 def principal_of(caller_arn: str) -> str:

@@ -10,7 +10,6 @@ Used where something listens at ``LOCAL_AWS_URL``; else it starts within this pr
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 import sys
@@ -112,7 +111,7 @@ def endpoint_url() -> str:
 
 def stop() -> None:
     """Stop this process's own emulator, if there is one."""
-    global _own  # noqa: PLW0603 - one emulator a process
+    global _own
     with _lock:
         emulator, _own = _own, None
     if emulator is not None:
@@ -278,11 +277,11 @@ def _guard_assume_role() -> None:
     def assume_role(self: Any) -> Any:
         access_key = self.get_access_key()
         _, caller, _ = self.backend.get_caller_identity(access_key, self.region)
-        wanted = str(self._get_param("RoleArn"))  # noqa: SLF001 - moto's own way to its parameters
+        wanted = str(self._get_param("RoleArn"))
         arn = arns.parse(wanted)
         backend = iam_backends[arn.account][arn.partition] if arn else None
         role = next((r for r in backend.get_roles() if r.arn == wanted), None) if backend else None
-        external_id = self._get_param("ExternalId")  # noqa: SLF001
+        external_id = self._get_param("ExternalId")
         if role is None or not _trusts(role.assume_role_policy_document, caller, external_id):
             raise STSClientError(
                 "AccessDenied",

@@ -252,4 +252,3 @@ class _Run:
         open_ones = [*self._ready, *(index for queue in self._behind.values() for index in queue)]
         for index in open_ones:
             self.results[index] = rejected
-

@@ -124,9 +124,7 @@ def _records(stream: StreamConfig, data: Any, key: str | None, count: int) -> li
     serialize = get(stream.options["SERIALIZER"])
     records = []
     for _ in range(count):
-        event = Event(
-            type=TEST_TYPE, source=get_config().source, key=key or new_id(), data=data
-        )
+        event = Event(type=TEST_TYPE, source=get_config().source, key=key or new_id(), data=data)
         payload = serialize(event)
         check_size(event.key, payload, stream.options["MAX_RECORD_BYTES"], stream.alias)
         records.append(Record(event.key, payload))

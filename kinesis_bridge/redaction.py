@@ -61,7 +61,7 @@ def _without_body(value: object) -> object:
     """Keep names and numbers; withhold what can hold a body, a header or a parameter."""
     if value is None or isinstance(value, (int, float)):
         return value
-    if isinstance(value, str) and len(value) <= 128 and "\n" not in value:  # noqa: PLR2004
+    if isinstance(value, str) and len(value) <= 128 and "\n" not in value:
         return value
     name = type(value).__name__
     return str(value) if name in {"OperationModel"} else f"{WITHHELD} ({name})"

@@ -80,7 +80,9 @@ def _find_nan(value: Any, path: str = "data") -> str | None:
         inner = value.items()
     elif isinstance(value, (list, tuple)):
         inner = enumerate(value)
-    return next((found for key, item in inner if (found := _find_nan(item, f"{path}[{key!r}]"))), None)
+    return next(
+        (found for key, item in inner if (found := _find_nan(item, f"{path}[{key!r}]"))), None
+    )
 
 
 def cloudevents(event: Event) -> bytes:
@@ -133,6 +135,6 @@ def check_size(key: str, data: bytes, limit: int, stream: str) -> None:
     if size > limit:
         raise RecordTooLarge(
             f"The record has {size:,} bytes (key included) and stream {stream!r} takes {limit:,}."
-            ' Publish less (fields=), or raise the stream\'s record limit in AWS and'
+            " Publish less (fields=), or raise the stream's record limit in AWS and"
             ' OPTIONS["MAX_RECORD_BYTES"] with it (10 MiB at most).'
         )

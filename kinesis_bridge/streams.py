@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .delivery.base import Delivery
 
 
-
 class Stream:
     """Takes the events of one alias: serializes them at once, delivers them when they are due."""
 

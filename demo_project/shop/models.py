@@ -19,7 +19,9 @@ class Customer(models.Model):
 
 
 # The orders of one customer arrive in the order in which they were saved.
-@publishes("shop.order", key="customer_id", fields=["id", "customer_id", "status", "total", "placed"])
+@publishes(
+    "shop.order", key="customer_id", fields=["id", "customer_id", "status", "total", "placed"]
+)
 class Order(models.Model):
     """What a customer ordered."""
 

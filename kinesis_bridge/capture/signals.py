@@ -53,15 +53,15 @@ def _connect_family(model: type[models.Model]) -> None:
 
 
 def _connect(model: type[models.Model]) -> None:
-    if model._meta.abstract:  # noqa: SLF001 - Model._meta is Django's public API
+    if model._meta.abstract:
         return
     uid = "kinesis_bridge.capture"
     post_save.connect(_on_save, sender=model, dispatch_uid=uid)
-    if model._meta.concrete_model._meta.parents:  # type: ignore[union-attr]  # noqa: SLF001
+    if model._meta.concrete_model._meta.parents:  # type: ignore[union-attr]
         pre_save.connect(_before_save, sender=model, dispatch_uid=uid)
     # Deletes are signalled once per table, parents included. Connected only where there is a
     # declaration: a receiver ends Django's fast deletes of that model.
-    concrete = model._meta.concrete_model  # noqa: SLF001
+    concrete = model._meta.concrete_model
     if any(declaration.model is concrete for declaration in declarations_of(model)):
         pre_delete.connect(_on_delete, sender=model, dispatch_uid=uid)
     if not getattr(model.save_base, "_in_transaction", False):
@@ -72,7 +72,7 @@ def _in_transaction(save_base: Callable[..., None]) -> Callable[..., None]:
     @wraps(save_base)
     def wrapper(self: models.Model, *args: Any, **kwargs: Any) -> None:
         # Django's own signature: save_base(raw, force_insert, force_update, using, update_fields).
-        using = kwargs.get("using") or (args[3] if len(args) > 3 else None)  # noqa: PLR2004
+        using = kwargs.get("using") or (args[3] if len(args) > 3 else None)
         using = using or router.db_for_write(type(self), instance=self)
         with transaction.atomic(using=using, savepoint=False):
             save_base(self, *args, **kwargs)
@@ -81,18 +81,16 @@ def _in_transaction(save_base: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def _before_save(
-    *, instance: models.Model, using: str, raw: bool = False, **_: object
-) -> None:
+def _before_save(*, instance: models.Model, using: str, raw: bool = False, **_: object) -> None:
     """Note which parent rows exist already: a child may be added to a parent that is there."""
-    if raw or not instance._state.adding:  # noqa: SLF001 - Model._state is Django's public API
+    if raw or not instance._state.adding:
         return
     existing = {
         declaration.model
         for declaration in declarations_of(type(instance))
-        if declaration.model is not type(instance)._meta.concrete_model  # noqa: SLF001
+        if declaration.model is not type(instance)._meta.concrete_model
         and (pk := getattr(instance, _pk(declaration.model).attname)) is not None
-        and declaration.model._base_manager.using(using).filter(pk=pk).exists()  # noqa: SLF001
+        and declaration.model._base_manager.using(using).filter(pk=pk).exists()
     }
     instance.__dict__[_PARENTS] = existing
 
@@ -119,7 +117,7 @@ def _on_save(
 def _on_delete(*, instance: models.Model, using: str, **_: object) -> None:
     # Before the row goes, while deferred fields can still be read; a delete that fails takes the
     # event with it.
-    concrete = type(instance)._meta.concrete_model  # noqa: SLF001
+    concrete = type(instance)._meta.concrete_model
     for declaration in declarations_of(type(instance)):
         if declaration.model is concrete and "deleted" in declaration.on:
             _publish(declaration, "deleted", instance, using, None)
@@ -133,9 +131,7 @@ def _touches(declaration: Declaration, update_fields: Collection[str] | None) ->
     return any(_is_written(field, update_fields) for field in fields)
 
 
-def _is_written(
-    field: models.Field[Any, Any], update_fields: Collection[str] | None
-) -> bool:
+def _is_written(field: models.Field[Any, Any], update_fields: Collection[str] | None) -> bool:
     return update_fields is None or field.name in update_fields or field.attname in update_fields
 
 
@@ -198,7 +194,7 @@ def _values(
         else:
             values[field] = _plain(field, held)
     if unknown:
-        rows = model._base_manager.using(using).filter(pk=pk)  # noqa: SLF001 - public, documented
+        rows = model._base_manager.using(using).filter(pk=pk)
         names = [field.attname for field in unknown]
         read = cast("tuple[Any, ...]", rows.values_list(*names).get())
         values |= {field: _plain(field, held) for field, held in zip(unknown, read, strict=True)}
@@ -233,6 +229,6 @@ def _blame(
 
 
 def _pk(model: type[models.Model]) -> models.Field[Any, Any]:
-    pk = model._meta.pk  # noqa: SLF001 - Model._meta is Django's public API
+    pk = model._meta.pk
     assert pk is not None  # noqa: S101 - every concrete model has one
     return pk

@@ -24,9 +24,7 @@ def settings_from_env(env: environ.Env) -> dict[str, Any]:
         for key in ("ROLE_ARN", "EXTERNAL_ID", "SESSION_NAME", "PROFILE")
         if (value := read(key))
     }
-    stream = {
-        key: value for key in ("STREAM", "REGION", "DELIVERY") if (value := read(key))
-    }
+    stream = {key: value for key in ("STREAM", "REGION", "DELIVERY") if (value := read(key))}
     bridge: dict[str, Any] = {"STREAMS": {"default": stream}}
     if role:
         if region := read("REGION"):

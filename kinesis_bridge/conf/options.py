@@ -35,8 +35,7 @@ class Option:
         wanted = type(self.default)
         # bool is an int to isinstance; 1.5 seconds and 2 seconds are both fine where a float is.
         fits = (
-            isinstance(value, wanted)
-            or (wanted is float and isinstance(value, int))
+            isinstance(value, wanted) or (wanted is float and isinstance(value, int))
         ) and isinstance(value, bool) == (wanted is bool)
         if not fits:
             return f"must be {_NAMES[wanted]}, not {type(value).__name__}"

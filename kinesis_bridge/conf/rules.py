@@ -143,7 +143,9 @@ class _Reader:
         roles = {
             alias: self.role(alias, value)
             for alias, value in self.mapping(
-                top.get("ROLES", {}), '["ROLES"]', f'{{"default": {{"ROLE_ARN": "{EXAMPLE_ROLE}"}}}}'
+                top.get("ROLES", {}),
+                '["ROLES"]',
+                f'{{"default": {{"ROLE_ARN": "{EXAMPLE_ROLE}"}}}}',
             ).items()
         }
         self.chains(roles)
@@ -154,9 +156,7 @@ class _Reader:
             self.refuse(
                 "E001", '["STREAMS"]', "names no stream", '{"default": {"STREAM": "orders"}}'
             )
-        streams = {
-            alias: self.stream(alias, value, roles) for alias, value in declared.items()
-        }
+        streams = {alias: self.stream(alias, value, roles) for alias, value in declared.items()}
         source = top.get("SOURCE") or default_source
         # CloudEvents 1.0: source is a non-empty URI-reference.
         if not isinstance(source, str) or not re.fullmatch(r"[\x21-\x7e]+", source):
@@ -251,9 +251,7 @@ class _Reader:
         for key, text in tags.items():
             fits = isinstance(text, str) and allowed.fullmatch(text) and len(text) <= 256
             if not (fits and allowed.fullmatch(key) and 1 <= len(key) <= 128):
-                self.refuse(
-                    "E013", f'{path}["{key}"]', "is no session tag", '{"site": "shop"}'
-                )
+                self.refuse("E013", f'{path}["{key}"]', "is no session tag", '{"site": "shop"}')
         if len(tags) > 50:
             self.refuse("E013", path, "has more than 50 tags", '{"site": "shop"}')
         return MappingProxyType({key: str(text) for key, text in tags.items()})
@@ -363,7 +361,9 @@ class _Reader:
                 else f"is not known: {value!r}; there are {names}, or a dotted path"
             )
         except AttributeError:
-            reason = f"names no delivery: {value!r} (subclass kinesis_bridge.delivery.base.Delivery)"
+            reason = (
+                f"names no delivery: {value!r} (subclass kinesis_bridge.delivery.base.Delivery)"
+            )
         if reason:
             self.refuse("E020", f'{path}["DELIVERY"]', reason, '"direct"')
             return dotted, STREAM_OPTIONS

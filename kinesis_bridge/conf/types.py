@@ -1,4 +1,4 @@
-"""The settings as frozen objects. :mod:`kinesis_bridge.conf.rules` makes them, and only whole ones."""
+"""The settings as frozen objects; :mod:`kinesis_bridge.conf.rules` makes them whole or not at all."""
 
 from __future__ import annotations
 

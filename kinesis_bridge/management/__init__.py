@@ -1,0 +1,1 @@
+"""Terminal commands and what they share."""

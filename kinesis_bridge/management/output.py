@@ -69,5 +69,3 @@ def _as_dict(error: Exception) -> dict[str, Any]:
             "documents": error.documents,
         }
     return {"name": type(error).__name__, "message": str(error)}
-
-

@@ -50,9 +50,9 @@ class AssumedRoleCredentials(DeferredRefreshableCredentials):
             return False
         advisory = refresh_in is None or refresh_in > self._mandatory_refresh_timeout
         backing_off = time.monotonic() < self._failed_at + min(RETRY_SECONDS, self._lifetime / 10)
-        return not (advisory and backing_off and not super().refresh_needed(
-            self._mandatory_refresh_timeout
-        ))
+        return not (
+            advisory and backing_off and not super().refresh_needed(self._mandatory_refresh_timeout)
+        )
 
     def drop(self) -> bool:
         """Forget credentials that AWS called expired; False where they are fresh from STS."""

@@ -26,7 +26,7 @@ class Command(BridgeCommand):
         parser.add_argument("--port", type=int, default=4566, help="Port on 127.0.0.1.")
 
     def run(self, **options: Any) -> None:
-        if not 0 <= options["port"] <= 65535:  # noqa: PLR2004 - a TCP port
+        if not 0 <= options["port"] <= 65535:
             raise CommandError(f"--port must be 0 (any free one) to 65535, not {options['port']}")
         emulator = Emulator(options["port"])
         config = get_config()
@@ -52,5 +52,7 @@ class Command(BridgeCommand):
             for name in names:
                 self.console.print(f"  {kind:<7} {name}", highlight=False)
         if not config.local_aws:
-            self.console.print("LOCAL_AWS is off: set KINESIS_LOCAL_AWS=True for the site to use it.")
+            self.console.print(
+                "LOCAL_AWS is off: set KINESIS_LOCAL_AWS=True for the site to use it."
+            )
         self.console.print("Ctrl-C ends it; nothing is kept.")

@@ -58,5 +58,7 @@ def _start(text: str) -> Start:
     except ValueError:
         moment = None
     if moment is None:
-        raise CommandError(f"--from is oldest, latest or a time like 2026-11-22T09:00:00Z: {text!r}")
+        raise CommandError(
+            f"--from is oldest, latest or a time like 2026-11-22T09:00:00Z: {text!r}"
+        )
     return make_aware(moment) if is_naive(moment) else moment

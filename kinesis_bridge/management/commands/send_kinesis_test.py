@@ -24,7 +24,9 @@ class Command(BridgeCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--stream", default="default", help="Alias of the stream.")
-        parser.add_argument("--data", default='{"hello": "kinesis"}', help="The event's data, JSON.")
+        parser.add_argument(
+            "--data", default='{"hello": "kinesis"}', help="The event's data, JSON."
+        )
         parser.add_argument("--key", help="Partition key; default: a random one.")
         parser.add_argument("--count", type=int, default=1, help="How many events (1-10,000).")
         parser.add_argument("--no-read-back", action="store_true", help="Do not read it again.")
@@ -34,7 +36,7 @@ class Command(BridgeCommand):
             data = orjson.loads(options["data"])
         except orjson.JSONDecodeError as error:
             raise CommandError(f"--data is not JSON: {error} in {options['data']!r}") from error
-        if not 1 <= options["count"] <= 10_000:  # noqa: PLR2004 - a test, no load
+        if not 1 <= options["count"] <= 10_000:
             raise CommandError(f"--count must be 1 to 10,000, not {options['count']}")
         report = send_test(
             options["stream"],

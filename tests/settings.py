@@ -1,0 +1,33 @@
+"""Settings of the test suite: both accounts in the emulator, two databases."""
+
+SECRET_KEY = "tests"
+USE_TZ = True
+TIME_ZONE = "UTC"
+ROOT_URLCONF = "tests.urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "kinesis_bridge",
+    "tests.testapp",
+]
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+    "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+}
+KINESIS_BRIDGE = {
+    "SOURCE": "/tests",
+    "ROLES": {
+        "writer": {
+            "ROLE_ARN": "arn:aws:iam::222222222222:role/EventWriter",
+            "EXTERNAL_ID": "tests-external-id",
+        },
+    },
+    "STREAMS": {
+        "default": {"STREAM": "orders", "ROLE": "writer", "REGION": "eu-west-1"},
+        "audit": {"STREAM": "audit", "ROLE": "writer", "REGION": "eu-west-1"},
+    },
+    "LOCAL_AWS": True,
+    # Nothing listens on the discard port: the emulator starts within the process.
+    "LOCAL_AWS_URL": "http://127.0.0.1:9",
+}
