@@ -21,7 +21,7 @@ from hashlib import md5
 from sys import maxsize
 
 from .event import Record
-from .exceptions import KinesisBridgeError
+from .exceptions import AggregationError, InvalidHashKey, NotAggregated, ShardMapError
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 OVERHEAD = len(MAGIC) + 16  # the bytes that are not protobuf: magic and digest
@@ -29,22 +29,6 @@ MAX_HASH_KEY = 2**128 - 1  # inclusive (API Reference, "PutRecord")
 
 _SMALL = 1 << 14
 _md5 = partial(md5, usedforsecurity=False)  # only a checksum, so hosts under FIPS allow it
-
-
-class AggregationError(KinesisBridgeError, ValueError):
-    """Base of the errors here; itself when nothing was added or nothing could ever be."""
-
-
-class NotAggregated(AggregationError):
-    """The data is no readable aggregated record; the message says which part is wrong."""
-
-
-class InvalidHashKey(AggregationError):
-    """The hash key is no decimal integer from 0 to 2**128 - 1."""
-
-
-class ShardMapError(AggregationError):
-    """The shards do not cover every hash key exactly once."""
 
 
 class _Prefixes(dict[int, bytes]):

@@ -14,6 +14,10 @@
     │   ├── ThrottledError          the stream or STS asks to slow down
     │   └── EndpointError           no answer: DNS, TCP, TLS, a timeout, a 5xx
     ├── PartialFailure          put_records: some records acknowledged, some not
+    ├── AggregationError        nothing to pack
+    │   ├── NotAggregated           the data is no aggregated record
+    │   ├── InvalidHashKey          no decimal integer below 2**128
+    │   └── ShardMapError           the shards have a hole or overlap
     └── EmulatorError           LOCAL_AWS is on and the emulator cannot be used
 
 A wrong setting is Django's ``ImproperlyConfigured``, as Django users expect.
@@ -108,6 +112,22 @@ class PartialFailure(KinesisBridgeError):
     def __init__(self, results: Sequence[Any], message: str) -> None:
         super().__init__(message)
         self.results = list(results)
+
+
+class AggregationError(KinesisBridgeError, ValueError):
+    """Base of the errors of aggregation; itself where there is nothing to pack, or no room ever."""
+
+
+class NotAggregated(AggregationError):
+    """The data is no readable aggregated record; the message says which part is wrong."""
+
+
+class InvalidHashKey(AggregationError):
+    """The hash key is no decimal integer from 0 to 2**128 - 1."""
+
+
+class ShardMapError(AggregationError):
+    """The shards do not cover every hash key exactly once."""
 
 
 class EmulatorError(KinesisBridgeError):

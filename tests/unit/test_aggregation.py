@@ -44,7 +44,7 @@ calm = settings(deadline=None)  # a shared machine stalls now and then
 KEYS = st.text(min_size=1, max_size=8) | st.sampled_from(["a", "é", "鍵", "🔑" * 64, "k" * 256])
 DATA = st.binary(max_size=300) | st.sampled_from([b"", b"\0" * 20_000])
 HASHES = st.sampled_from(["0", "7", str(MAX_HASH_KEY)]) | st.integers(0, MAX_HASH_KEY).map(str)
-PLAIN = st.builds(Record, KEYS, DATA)
+PLAIN = st.builds(Record, KEYS, DATA, st.none())
 HASHED = st.builds(Record, KEYS, DATA, HASHES)
 MIXED = st.lists(PLAIN | HASHED, min_size=1, max_size=30)
 
