@@ -10,13 +10,13 @@ import re
 from dataclasses import dataclass
 
 _ARN = re.compile(
-    r"arn:(?P<partition>aws[a-z-]*):(?P<service>[a-z0-9-]+):(?P<region>[a-z0-9-]*):"
+    r"arn:(?P<partition>aws(?:-[a-z]+)*):(?P<service>[a-z0-9-]+):(?P<region>[a-z0-9-]*):"
     r"(?P<account>\d{12}):(?P<resource>.+)",
-    re.DOTALL,
+    re.ASCII | re.DOTALL,
 )
 _ROLE = re.compile(r"role/(?:[\x21-\x7e]+/)?(?P<name>[\w+=,.@-]{1,64})", re.ASCII)
 _STREAM = re.compile(r"stream/(?P<name>[a-zA-Z0-9_.-]{1,128})")
-REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
+REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ def role_name(arn: Arn) -> str | None:
 
 def stream_name(arn: Arn) -> str | None:
     """Return the Kinesis stream's name, or None where `arn` is not a stream's."""
-    match = _STREAM.fullmatch(arn.resource) if arn.service == "kinesis" and arn.region else None
-    return match["name"] if match else None
+    match = _STREAM.fullmatch(arn.resource) if arn.service == "kinesis" else None
+    return match["name"] if match and REGION.fullmatch(arn.region) else None
 
 
 def is_stream_name(text: str) -> bool:

@@ -13,15 +13,18 @@ W001         ``publishes()`` without ``fields=`` publishes every column, also la
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as CheckWarning
+from django.core.exceptions import FieldDoesNotExist
 from django.utils.module_loading import import_string
 
 from . import serializers
 from .conf import SETTING, find_problems, get_config
-from .declarations import declarations
+from .declarations import ALL_FIELDS, declarations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,14 +47,24 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         ]
     messages: list[CheckMessage] = []
     for stream in get_config().streams.values():
-        try:
-            serializers.get(stream.options["SERIALIZER"])
-        except ImproperlyConfigured as error:
+        if reason := _serializer_problem(stream.options["SERIALIZER"]):
             messages.append(
-                Error(f'{SETTING}["STREAMS"]["{stream.alias}"]: {error}', id="kinesis_bridge.E021")
+                Error(
+                    f'{SETTING}["STREAMS"]["{stream.alias}"]["OPTIONS"]["SERIALIZER"] {reason}.',
+                    hint='Example: "cloudevents"',
+                    id="kinesis_bridge.E021",
+                )
             )
         messages += import_string(stream.delivery_class).check(stream)
     return messages
+
+
+def _serializer_problem(name: str) -> str | None:
+    try:
+        found: object = serializers.get(name)
+    except Exception as error:  # noqa: BLE001 - a dotted path runs code of anyone
+        return f"names no serializer: {name!r} ({str(error.__cause__ or error).rstrip('.')})"
+    return None if callable(found) else f"names no callable: {name!r}"
 
 
 @register()
@@ -64,12 +77,13 @@ def check_declarations(**_: Any) -> list[CheckMessage]:
 def _check(declaration: Declaration, streams: Any) -> Iterator[CheckMessage]:
     where = f"publishes({declaration.type!r}) on {declaration.label}"
     names = ", ".join(field.attname for field in declaration.model._meta.concrete_fields)
-    for attribute, argument, number in (
-        ("payload_fields", "fields", "E030"),
-        ("key_field", "key", "E031"),
+    fields = () if declaration.fields == (ALL_FIELDS,) else declaration.fields or ()
+    for name, argument, number in (
+        *((field, "fields", "E030") for field in fields),
+        (declaration.key, "key", "E031"),
     ):
         try:
-            getattr(declaration, attribute)
+            declaration.field(name)
         except FieldDoesNotExist as error:
             yield Error(
                 f"{where}: {argument}= is wrong: {error}.",
@@ -85,7 +99,7 @@ def _check(declaration: Declaration, streams: Any) -> Iterator[CheckMessage]:
             id="kinesis_bridge.E032",
         )
     if declaration.fields is None:
-        yield Warning(
+        yield CheckWarning(
             f"{where}: no fields= are given, so every column leaves for the stream's account.",
             hint='Name them, or write fields="__all__" if that is meant.',
             obj=declaration.model,
@@ -96,7 +110,9 @@ def _check(declaration: Declaration, streams: Any) -> Iterator[CheckMessage]:
 @register(Tags.security, deploy=True)
 def check_deploy(**_: Any) -> list[CheckMessage]:
     """Refuse to deploy with the emulator on."""
-    if find_problems() or not get_config().local_aws:
+    # Read from the settings as written: said also where something else in them is wrong.
+    written = getattr(settings, SETTING, None)
+    if not isinstance(written, Mapping) or written.get("LOCAL_AWS") is not True:
         return []
     return [
         Error(

@@ -45,7 +45,7 @@ def trust_policy(role: RoleConfig, principal: str) -> Document:
 
 def permission_policy(stream_arns: Iterable[str], *, read: bool = False) -> Document:
     """Account B: what the role may do, on exactly these streams. `read` adds reading back."""
-    arns = sorted(stream_arns)
+    arns = sorted(set(stream_arns))  # two aliases may name one stream
     resource = arns[0] if len(arns) == 1 else arns
     statements = [_statement("WriteTheStream", list(WRITE_ACTIONS), resource)]
     if read:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Generic, TypeVar
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .conf import on_reset
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
 
-_all: weakref.WeakSet[PerProcess] = weakref.WeakSet()
+_all: weakref.WeakSet[PerProcess[Any, Any]] = weakref.WeakSet()
 
 
 class PerProcess(Generic[K, V]):
@@ -55,9 +56,11 @@ class PerProcess(Generic[K, V]):
         """Close what was built here and start afresh."""
         with self._lock:
             objects, self._objects = self._objects, {}
-        if self._close is not None:
+        if self._close is None:
+            return
+        with ExitStack() as stack:  # closes all of them, whichever raises
             for built in objects.values():
-                self._close(built)
+                stack.callback(self._close, built)
 
 
 def _after_fork_in_child() -> None:

@@ -6,10 +6,12 @@ show the same problems one by one (:func:`find_problems`).
 
 from __future__ import annotations
 
+import os
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from django.conf import settings
+from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
@@ -66,7 +68,9 @@ def _load() -> BridgeConfig:
 
 def default_source() -> str:
     """Return ``/<project package>``: the first part of ROOT_URLCONF or of the settings module."""
-    dotted = getattr(settings, "ROOT_URLCONF", None) or settings.SETTINGS_MODULE or "django"
+    # Not settings.SETTINGS_MODULE: within override_settings that is None.
+    module = os.environ.get(ENVIRONMENT_VARIABLE)
+    dotted = getattr(settings, "ROOT_URLCONF", None) or module or "django"
     return "/" + str(dotted).split(".", 1)[0]
 
 
@@ -83,12 +87,29 @@ def on_reset(hook: Callable[[], None], *, last: bool = False) -> None:
 
 
 def reset() -> None:
-    """Close what runs and forget the settings; the next use reads them anew."""
+    """Close what runs and forget the settings; the next use reads them anew.
+
+    A hook that raises keeps neither the other hooks nor the forgetting from their work.
+    """
+    with ExitStack() as stack:  # runs what was put in last first
+        stack.callback(_forget)
+        for hook in _reset_hooks:
+            stack.callback(hook)
+
+
+def _forget() -> None:
     global _config  # noqa: PLW0603 - the one cached object of this module
-    for hook in reversed(_reset_hooks):
-        hook()
     with _lock:
         _config = None
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have held it, and does not exist here to release it.
+    global _lock  # noqa: PLW0603 - the one lock of this module
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _setting_changed(*, setting: str, **_: object) -> None:

@@ -38,13 +38,15 @@ class Option:
             isinstance(value, wanted) or (wanted is float and isinstance(value, int))
         ) and isinstance(value, bool) == (wanted is bool)
         if not fits:
-            return f"must be {_NAMES[wanted]}, not {type(value).__name__}"
+            name = _NAMES.get(wanted, f"a {wanted.__name__}")
+            return f"must be {name}, not {type(value).__name__}"
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(map(repr, self.choices))}"
-        if self.minimum is not None and value < self.minimum:  # type: ignore[operator]
-            return f"must be at least {self.minimum:g}"
-        if self.maximum is not None and value > self.maximum:  # type: ignore[operator]
-            return f"must be at most {self.maximum:g}"
+        # Asked this way round, NaN is refused too.
+        if self.minimum is not None and not value >= self.minimum:  # type: ignore[operator]
+            return f"must be at least {self.minimum}"
+        if self.maximum is not None and not value <= self.maximum:  # type: ignore[operator]
+            return f"must be at most {self.maximum}"
         return None
 
 
@@ -95,6 +97,38 @@ STREAM_OPTIONS: tuple[Option, ...] = (
         minimum=0.1,
         maximum=300,
         help="Seconds to wait for AWS to answer.",
+    ),
+    Option(
+        name="CONCURRENCY",
+        default=4,
+        minimum=1,
+        maximum=64,
+        help="Requests under way at once; never two with records of one key.",
+    ),
+    Option(
+        name="ORDERING",
+        default="per_key",
+        choices=("per_key", "relaxed"),
+        help="per_key keeps the order of each key; relaxed lets its records overtake each other.",
+    ),
+    Option(
+        name="AGGREGATE",
+        default="none",
+        choices=("none", "key", "shard"),
+        help="Pack events into KPL records: runs of one key, or all of one shard.",
+    ),
+    Option(
+        name="AGGREGATE_BYTES",
+        default=256 * KIB,
+        minimum=1 * KIB,
+        maximum=10 * MIB,
+        help="The most that one KPL record holds; MAX_RECORD_BYTES bounds it too.",
+    ),
+    Option(
+        name="TRANSPORT",
+        default="auto",
+        choices=("auto", "fast", "boto3"),
+        help="fast builds the request itself; boto3 is the reference; auto: fast where it applies.",
     ),
 )
 

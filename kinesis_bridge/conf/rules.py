@@ -6,12 +6,10 @@ One :class:`Problem` per wrong key. Ids are stable: they are the ids of the syst
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from django.utils.module_loading import import_string
 
@@ -26,12 +24,17 @@ from .types import (
     RoleConfig,
     StreamConfig,
 )
+from .values import BASE_DELIVERY, SOURCE, TEXTS, is_delivery, is_local_url, tag_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
 EXAMPLE_ROLE = "arn:aws:iam::222222222222:role/EventWriter"
 EXAMPLE_STREAM = "arn:aws:kinesis:eu-west-1:222222222222:stream/orders"
+EXAMPLE_POLICY = (
+    '{"Version": "2012-10-17", "Statement":'
+    ' [{"Effect": "Allow", "Action": "kinesis:PutRecords", "Resource": "*"}]}'
+)
 CHAINED_MAX_SECONDS = 3600
 TOP_KEYS = ("SOURCE", "ROLES", "STREAMS", "LOCAL_AWS", "LOCAL_AWS_URL")
 ROLE_KEYS = (
@@ -58,48 +61,6 @@ class Problem:
         return f"{self.key} {self.reason}. Example: {self.example} ({self.id})"
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """A text parameter of AssumeRole: which characters, how many."""
-
-    id: str
-    pattern: re.Pattern[str]
-    reason: str
-    example: str
-
-
-# Patterns and lengths: AssumeRole, AWS STS API Reference.
-_TEXTS: Mapping[str, _Rule] = {
-    "EXTERNAL_ID": _Rule(
-        "kinesis_bridge.E007",
-        re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII),
-        "must be 2 to 1224 characters out of letters, digits and _+=,.@:/-",
-        '"shop-prod-7f3a"',
-    ),
-    "SESSION_NAME": _Rule(
-        "kinesis_bridge.E008",
-        re.compile(r"[\w+=,.@-]{2,64}", re.ASCII),
-        "must be 2 to 64 characters out of letters, digits and _+=,.@- (no spaces)",
-        '"shop-web"',
-    ),
-    "SOURCE_IDENTITY": _Rule(
-        "kinesis_bridge.E014",
-        re.compile(r"(?!aws:)[\w+=,.@-]{2,64}", re.ASCII),
-        "must be 2 to 64 characters out of letters, digits and _+=,.@-, not starting with aws:",
-        '"shop"',
-    ),
-    "REGION": _Rule(
-        "kinesis_bridge.E016", arns.REGION, "is not the name of an AWS region", '"eu-west-1"'
-    ),
-    "PROFILE": _Rule(
-        "kinesis_bridge.E019",
-        re.compile(r"\S(.*\S)?"),
-        "must be the name of a profile in ~/.aws/config",
-        '"shop"',
-    ),
-}
-
-
 def read(raw: object, source: str) -> tuple[BridgeConfig | None, list[Problem]]:
     """Turn the setting into objects; (None, problems) where anything is wrong."""
     reader = _Reader()
@@ -121,11 +82,17 @@ class _Reader:
             )
         )
 
+    def refused(self, path: str) -> bool:
+        return any(problem.key == f"{SETTING}{path}" for problem in self.problems)
+
     def mapping(self, value: object, path: str, example: str) -> Mapping[str, Any]:
-        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-            return value
-        self.refuse("E001", path, f"must be a dictionary, not {type(value).__name__}", example)
-        return {}
+        if not isinstance(value, Mapping):
+            self.refuse("E001", path, f"must be a dictionary, not {type(value).__name__}", example)
+            return {}
+        for key in value:
+            if not isinstance(key, str):
+                self.refuse("E001", path, f"must have text for keys, not {key!r}", example)
+        return {key: item for key, item in value.items() if isinstance(key, str)}
 
     def known(self, value: Mapping[str, Any], keys: tuple[str, ...], path: str) -> None:
         for key in value:
@@ -152,14 +119,13 @@ class _Reader:
         declared = self.mapping(
             top.get("STREAMS", {}), '["STREAMS"]', '{"default": {"STREAM": "orders"}}'
         )
-        if not declared and not self.problems:
+        if not declared and not (self.refused("") or self.refused('["STREAMS"]')):
             self.refuse(
                 "E001", '["STREAMS"]', "names no stream", '{"default": {"STREAM": "orders"}}'
             )
         streams = {alias: self.stream(alias, value, roles) for alias, value in declared.items()}
-        source = top.get("SOURCE") or default_source
-        # CloudEvents 1.0: source is a non-empty URI-reference.
-        if not isinstance(source, str) or not re.fullmatch(r"[\x21-\x7e]+", source):
+        source = _given(top, "SOURCE", default_source)
+        if not isinstance(source, str) or not SOURCE.fullmatch(source):
             self.refuse("E017", '["SOURCE"]', "must be a URI reference without spaces", '"/shop"')
         local = top.get("LOCAL_AWS", False)
         if not isinstance(local, bool):
@@ -169,17 +135,11 @@ class _Reader:
             roles=MappingProxyType(roles),
             streams=MappingProxyType(streams),
             local_aws=bool(local),
-            local_aws_url=self.local_url(top.get("LOCAL_AWS_URL") or DEFAULT_LOCAL_AWS_URL),
+            local_aws_url=self.local_url(_given(top, "LOCAL_AWS_URL", DEFAULT_LOCAL_AWS_URL)),
         )
 
     def local_url(self, url: object) -> str:
-        try:
-            parts = urlsplit(str(url))
-            good = parts.scheme == "http" and bool(parts.hostname) and parts.path in {"", "/"}
-            _ = parts.port
-        except ValueError:
-            good = False
-        if not good:
+        if not is_local_url(str(url)):
             self.refuse(
                 "E018",
                 '["LOCAL_AWS_URL"]',
@@ -196,23 +156,23 @@ class _Reader:
         self.known(given, ROLE_KEYS, path)
         return RoleConfig(
             alias=alias,
-            role_arn=self.role_arn(given.get("ROLE_ARN"), path),
+            role_arn=self.role_arn(given.get("ROLE_ARN"), path) if isinstance(raw, Mapping) else "",
             external_id=self.text(given, "EXTERNAL_ID", path),
             session_name=self.text(given, "SESSION_NAME", path),
             duration_seconds=self.duration(given, path),
             region=self.text(given, "REGION", path),
             source_identity=self.text(given, "SOURCE_IDENTITY", path),
-            tags=self.tags(given.get("TAGS") or {}, path),
+            tags=self.tags(_given(given, "TAGS", {}), path),
             session_policy=self.session_policy(given.get("SESSION_POLICY"), path),
             profile=self.text(given, "PROFILE", path),
-            via=given.get("VIA"),
+            via=self.alias(given, "VIA", "E011", path),
         )
 
     def role_arn(self, value: object, path: str) -> str:
         path += '["ROLE_ARN"]'
         example = f'"{EXAMPLE_ROLE}"'
-        if not value:
-            self.refuse("E003", path, "is missing", example)
+        if value is None or value == "":
+            self.refuse("E003", path, "is missing (KINESIS_ROLE_ARN in the environment)", example)
         elif not isinstance(value, str) or not (arn := arns.parse(value)):
             self.refuse("E004", path, f"is not an ARN: {value!r}", example)
         elif not arns.role_name(arn):
@@ -223,13 +183,25 @@ class _Reader:
         value = given.get(key)
         if value is None:
             return None
-        rule = _TEXTS[key]
+        rule = TEXTS[key]
         if not isinstance(value, str) or not rule.pattern.fullmatch(value):
             # The value itself is not repeated: an ExternalId is shared between two parties only.
             number = rule.id.removeprefix("kinesis_bridge.")
             self.refuse(number, f'{path}["{key}"]', rule.reason, rule.example)
             return None
         return value
+
+    def alias(self, given: Mapping[str, Any], key: str, number: str, path: str) -> str | None:
+        value = given.get(key)
+        if value is None or isinstance(value, str):
+            return value
+        self.refuse(
+            number,
+            f'{path}["{key}"]',
+            f"must be the alias of a role, not {type(value).__name__}",
+            "None",
+        )
+        return None
 
     def duration(self, given: Mapping[str, Any], path: str) -> int:
         value = given.get("DURATION_SECONDS", 3600)
@@ -244,15 +216,11 @@ class _Reader:
         return int(value)
 
     def tags(self, value: object, path: str) -> Mapping[str, str]:
-        # At most 50 tags, keys 1-128, values up to 256 characters: Tag, AWS STS API Reference.
         path += '["TAGS"]'
         tags = self.mapping(value, path, '{"site": "shop"}')
-        allowed = re.compile(r"[\w\s.:/=+@-]*")
-        for key, text in tags.items():
-            fits = isinstance(text, str) and allowed.fullmatch(text) and len(text) <= 256
-            if not (fits and allowed.fullmatch(key) and 1 <= len(key) <= 128):
-                self.refuse("E013", f'{path}["{key}"]', "is no session tag", '{"site": "shop"}')
-        if len(tags) > 50:
+        for key, reason in tag_problems(tags):
+            self.refuse("E013", f'{path}["{key}"]', reason, '"site": "shop"')
+        if len(tags) > 50:  # AssumeRole, AWS STS API Reference
             self.refuse("E013", path, "has more than 50 tags", '{"site": "shop"}')
         return MappingProxyType({key: str(text) for key, text in tags.items()})
 
@@ -269,7 +237,7 @@ class _Reader:
                 "E015",
                 f'{path}["SESSION_POLICY"]',
                 "must be a JSON policy document of at most 2048 characters",
-                '{"Version": "2012-10-17", "Statement": [...]}',
+                EXAMPLE_POLICY,
             )
         return text
 
@@ -295,16 +263,19 @@ class _Reader:
 
     def stream(self, alias: str, raw: object, roles: Mapping[str, RoleConfig]) -> StreamConfig:
         path = f'["STREAMS"]["{alias}"]'
-        given = self.mapping(raw, path, '{"STREAM": "orders", "ROLE": "default"}')
+        given = self.mapping(raw, path, '{"STREAM": "orders"}')
         self.known(given, STREAM_KEYS, path)
-        role = given.get("ROLE")
-        if role is not None and role not in roles:
-            self.refuse("E010", f'{path}["ROLE"]', _no_role(role, roles), '"default"')
+        role = self.alias(given, "ROLE", "E010", path)
+        if role is not None and role not in roles and not self.refused('["ROLES"]'):
+            example = f'"{_nearest(role, roles)}"' if roles else "None"
+            self.refuse("E010", f'{path}["ROLE"]', _no_role(role, roles), example)
         region = self.text(given, "REGION", path)
-        stream, arn_region = self.stream_name(given.get("STREAM"), region, path)
-        delivery = given.get("DELIVERY") or "direct"
+        stream, arn_region = "", None
+        if isinstance(raw, Mapping):
+            stream, arn_region = self.stream_name(given.get("STREAM"), region, path)
+        delivery = _given(given, "DELIVERY", "direct")
         dotted, options = self.delivery(delivery, path)
-        chosen = self.mapping(given.get("OPTIONS") or {}, f'{path}["OPTIONS"]', "{}")
+        chosen = self.mapping(_given(given, "OPTIONS", {}), f'{path}["OPTIONS"]', "{}")
         for name, reason in problems(options, chosen):
             self.refuse(
                 "E012",
@@ -312,7 +283,7 @@ class _Reader:
                 reason,
                 _option_example(_nearest(name, [option.name for option in options]), options),
             )
-        role_region = roles[role].region if role in roles else None
+        role_region = roles[role].region if role is not None and role in roles else None
         return StreamConfig(
             alias=alias,
             stream=stream,
@@ -326,7 +297,7 @@ class _Reader:
     def stream_name(self, value: object, region: str | None, path: str) -> tuple[str, str | None]:
         key = f'{path}["STREAM"]'
         example = f'"orders" or "{EXAMPLE_STREAM}"'
-        if not value:
+        if value is None or value == "":
             self.refuse("E003", key, "is missing (KINESIS_STREAM in the environment)", example)
         elif not isinstance(value, str):
             self.refuse("E004", key, f"must be text, not {type(value).__name__}", example)
@@ -338,8 +309,8 @@ class _Reader:
                 self.refuse(
                     "E006",
                     f'{path}["REGION"]',
-                    f"is {region!r}, but the stream's ARN is in {arn.region!r}",
-                    f'"{arn.region}", or leave it out',
+                    f"is {region!r}, but the stream's ARN is in {arn.region!r}: it may be left out",
+                    f'"{arn.region}"',
                 )
             else:
                 return value, arn.region
@@ -352,22 +323,26 @@ class _Reader:
         dotted = DELIVERIES.get(str(value), str(value))
         names = ", ".join(DELIVERIES)
         reason = None
-        try:
-            options = import_string(dotted).options
-        except ImportError as error:
-            reason = (
-                f"cannot be imported: {value!r} ({error})"
-                if "." in str(value)
-                else f"is not known: {value!r}; there are {names}, or a dotted path"
-            )
-        except AttributeError:
-            reason = (
-                f"names no delivery: {value!r} (subclass kinesis_bridge.delivery.base.Delivery)"
-            )
+        found: Any = None
+        if "." not in dotted:
+            reason = f"is not known: {value!r}; there are {names}, or a dotted path"
+        else:
+            try:
+                found = import_string(dotted)
+            except Exception as error:  # noqa: BLE001 - a dotted path runs code of anyone
+                reason = f"cannot be imported: {value!r} ({type(error).__name__}: {error})"
+        if reason is None and not is_delivery(found):
+            reason = f"names no delivery: {value!r} (subclass {BASE_DELIVERY})"
         if reason:
             self.refuse("E020", f'{path}["DELIVERY"]', reason, '"direct"')
             return dotted, STREAM_OPTIONS
-        return dotted, (*STREAM_OPTIONS, *options)
+        return dotted, (*STREAM_OPTIONS, *found.options)
+
+
+def _given(section: Mapping[str, Any], key: str, default: Any) -> Any:
+    """Return the entry; None and "" mean the default, other wrong types are left to be refused."""
+    value = section.get(key)
+    return default if value is None or value == "" else value
 
 
 def _no_role(alias: object, roles: Mapping[str, RoleConfig]) -> str:
@@ -375,11 +350,11 @@ def _no_role(alias: object, roles: Mapping[str, RoleConfig]) -> str:
     return f'is {alias!r}, which {SETTING}["ROLES"] does not have; there are: {known}'
 
 
-def _nearest(name: str, names: Iterator[str] | list[str] | tuple[str, ...]) -> str:
+def _nearest(name: str, names: Iterable[str]) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 - only for an error's example
 
-    names = list(names)
-    return (get_close_matches(name.upper(), names, 1, 0) or names)[0]
+    spelled = {known.upper(): known for known in names}
+    return spelled[get_close_matches(name.upper(), spelled, 1, 0)[0]]
 
 
 def _option_example(name: str, options: tuple[Option, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The settings as frozen objects; :mod:`kinesis_bridge.conf.rules` makes them whole or not at all."""
+"""The settings as frozen objects; :mod:`.rules` makes them whole or not at all."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class RoleConfig:
     def arn(self) -> arns.Arn:
         """The role's ARN in parts."""
         parsed = arns.parse(self.role_arn)
-        assert parsed is not None  # noqa: S101 - conf_rules refused anything else
+        assert parsed is not None  # noqa: S101 - conf.rules refused anything else
         return parsed
 
     @property

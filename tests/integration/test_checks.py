@@ -1,0 +1,214 @@
+"""``manage.py check``: every wrong setting and declaration, all at once."""
+
+import io
+
+import pytest
+from django.core import checks
+from django.core.management import CommandError, call_command
+from django.core.management.base import SystemCheckError
+
+from kinesis_bridge import publishes
+from kinesis_bridge.checks import check_declarations, check_deploy, check_settings
+from kinesis_bridge.declarations import forget
+from kinesis_bridge.delivery.memory import MemoryDelivery
+from tests.testapp.models import Plain
+
+ROLE = "arn:aws:iam::222222222222:role/EventWriter"
+GOOD = {
+    "ROLES": {"writer": {"ROLE_ARN": ROLE}},
+    "STREAMS": {
+        "default": {"STREAM": "orders", "ROLE": "writer"},
+        "audit": {"STREAM": "audit", "ROLE": "writer"},
+    },
+}
+NOT_CALLABLE = "no serializer"
+
+
+def serialize(event):
+    return b""
+
+
+class Hesitant(MemoryDelivery):
+    @classmethod
+    def check(cls, stream):
+        return [checks.Warning(f"I would rather not: {stream.alias}", id="tests.W001")]
+
+
+@pytest.fixture
+def bridge(settings):
+    """Change the settings."""
+
+    def change(**top):
+        settings.KINESIS_BRIDGE = {**GOOD, **top}
+
+    change()
+    return change
+
+
+@pytest.fixture
+def declare():
+    """Declare the model that is not declared, for one test."""
+    yield lambda **arguments: publishes("test.plain", **{"fields": ["id"], **arguments})(Plain)
+    forget(Plain)
+
+
+def ids(messages):
+    return [message.id for message in messages]
+
+
+def test_right_settings_and_declarations_pass_without_a_message(bridge):
+    output = io.StringIO()
+    call_command("check", stdout=output, stderr=output)
+
+    assert "no issues" in output.getvalue()
+    assert [*check_settings(), *check_declarations(), *check_deploy()] == []
+
+
+def test_check_command_shows_all_problems_at_once(bridge, declare):
+    declare(fields=["colour"], key="owner")
+    bridge(
+        SOURCE="my shop",
+        ROLES={"writer": {"ROLE_ARN": "EventWriter", "DURATION_SECONDS": 899, "EXTERNAL_ID": "x"}},
+        STREAMS={"default": {"STREAM": "orders", "ROLE": "writers", "DELIVERY": "pigeon"}},
+    )
+
+    with pytest.raises(SystemCheckError) as caught:
+        call_command("check")
+
+    text = str(caught.value)
+    for number in ("E004", "E007", "E009", "E010", "E017", "E020", "E030", "E031"):
+        assert f"(kinesis_bridge.{number})" in text
+    assert 'KINESIS_BRIDGE["STREAMS"]["default"]["DELIVERY"] is not known: \'pigeon\'' in text
+    assert 'HINT: Example: "direct"' in text
+
+
+def test_check_command_refuses_a_wrong_setting_as_an_error(bridge):
+    bridge(LOCAL_AWS="maybe")
+
+    with pytest.raises(CommandError, match=r"must be True or False, not 'maybe'"):
+        call_command("check")
+    [message] = check_settings()
+    assert message.level == checks.ERROR
+    assert message.hint == "Example: True"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("avro", "names no serializer: 'avro'"),
+        ("no.such.serializer", "No module named 'no'"),
+        (".serializer", "names no serializer: '.serializer'"),
+        (f"{__name__}.missing", 'does not define a "missing"'),
+        (f"{__name__}.NOT_CALLABLE", "names no callable"),
+    ],
+)
+def test_e021_serializer_that_is_none_is_refused(bridge, name, reason):
+    bridge(STREAMS={"default": {"STREAM": "orders", "OPTIONS": {"SERIALIZER": name}}})
+
+    [message] = check_settings()
+
+    assert message.id == "kinesis_bridge.E021"
+    assert message.msg.startswith('KINESIS_BRIDGE["STREAMS"]["default"]["OPTIONS"]["SERIALIZER"] ')
+    assert reason in message.msg
+    assert message.hint == 'Example: "cloudevents"'
+
+
+@pytest.mark.parametrize("name", ["cloudevents", "json", f"{__name__}.serialize"])
+def test_serializer_that_can_be_called_passes(bridge, name):
+    bridge(STREAMS={"default": {"STREAM": "orders", "OPTIONS": {"SERIALIZER": name}}})
+
+    assert check_settings() == []
+
+
+def test_what_a_delivery_says_of_its_stream_is_shown(bridge):
+    bridge(STREAMS={"default": {"STREAM": "orders", "DELIVERY": f"{__name__}.Hesitant"}})
+
+    [message] = check_settings()
+
+    assert message.msg == "I would rather not: default"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "number", "reason", "hint"),
+    [
+        (
+            {"fields": ["id", "colour"]},
+            "E030",
+            "fields= is wrong: testapp.Plain has no",
+            "id, name",
+        ),
+        ({"key": "owner"}, "E031", "key= is wrong: testapp.Plain has no", "id, name"),
+        ({"stream": "orders"}, "E032", "stream='orders' is not in the settings", "default, audit"),
+        ({"fields": None}, "W001", "no fields= are given, so every column leaves", '"__all__"'),
+    ],
+)
+def test_wrong_declaration_is_reported_with_its_model(
+    bridge, declare, arguments, number, reason, hint
+):
+    declare(**arguments)
+
+    [message] = check_declarations()
+
+    assert message.id == f"kinesis_bridge.{number}"
+    assert message.level == (checks.WARNING if number.startswith("W") else checks.ERROR)
+    assert message.obj is Plain
+    assert message.msg.startswith("publishes('test.plain') on testapp.Plain: ")
+    assert reason in message.msg
+    assert hint in message.hint
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"fields": ["id"]},
+        {"fields": ["name", "pk"], "key": "name", "stream": "audit"},
+        {"fields": "__all__"},
+    ],
+)
+def test_right_declaration_passes(bridge, declare, arguments):
+    declare(**arguments)
+
+    assert check_declarations() == []
+
+
+def test_every_wrong_field_is_reported_with_its_name(bridge, declare):
+    declare(fields=["colour", "id", "size"], key="weight", stream="orders")
+
+    messages = check_declarations()
+
+    assert ids(messages) == [f"kinesis_bridge.{n}" for n in ("E030", "E030", "E031", "E032")]
+    for name, message in zip(("colour", "size", "weight"), messages, strict=False):
+        assert repr(name) in message.msg
+
+
+def test_wrong_fields_are_reported_while_the_settings_are_wrong_too(bridge, declare):
+    declare(fields=["colour"], stream="orders")
+    bridge(LOCAL_AWS="maybe")
+
+    assert ids(check_declarations()) == ["kinesis_bridge.E030"]
+
+
+@pytest.mark.parametrize("others", [{}, {"SOURCE": "my shop"}], ids=["alone", "beside another"])
+def test_e050_deploying_with_the_emulator_is_refused(bridge, others):
+    bridge(LOCAL_AWS=True, **others)
+
+    [message] = check_deploy()
+
+    assert message.id == "kinesis_bridge.E050"
+    assert message.level == checks.ERROR
+    assert message.msg.startswith('KINESIS_BRIDGE["LOCAL_AWS"] is on')
+    assert "KINESIS_LOCAL_AWS" in message.hint
+
+
+def test_only_check_deploy_speaks_of_the_emulator(bridge):
+    bridge(LOCAL_AWS=True)
+
+    assert "kinesis_bridge.E050" not in ids(checks.run_checks())
+    assert "kinesis_bridge.E050" in ids(checks.run_checks(include_deployment_checks=True))
+
+
+@pytest.mark.parametrize("local", [{}, {"LOCAL_AWS": False}, {"LOCAL_AWS": "maybe"}])
+def test_check_deploy_is_silent_where_the_emulator_is_not_on(bridge, local):
+    bridge(**local)
+
+    assert check_deploy() == []
