@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .conf import get_config
 from .event import PutResult, Record, RejectedRecord
-from .exceptions import PartialFailure
+from .exceptions import PartialFailure, SerializationError
 from .producer import Producer
 from .registry import PerProcess
 from .serializers import check_size, to_json
@@ -53,7 +53,7 @@ class KinesisClient:
 
     def _record(self, data: Any, key: str | None) -> Record:
         if isinstance(data, str):
-            data = data.encode()
+            data = _utf8(data)
         elif isinstance(data, (bytearray, memoryview)):
             data = bytes(data)
         elif not isinstance(data, bytes):
@@ -83,6 +83,13 @@ class KinesisClient:
         )
         failure.__cause__ = error
         return failure
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise SerializationError(f"The text is not valid Unicode: {error.reason}.") from None
 
 
 def _pair(item: object) -> tuple[str | None, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import builtins
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import models
 from django.dispatch import Signal
 
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Callable, Iterator, Sequence
 
 M = TypeVar("M", bound=models.Model)
@@ -95,18 +96,24 @@ def publishes(
     Raises ``ImproperlyConfigured`` for an abstract, proxy or unmanaged-by-Django class, and for
     unknown changes. Unknown field names are found by ``manage.py check``.
     """
+    _check_texts(type, key, stream)
     if isinstance(fields, str) and fields != ALL_FIELDS:
         raise ImproperlyConfigured(
             f'publishes(fields={fields!r}): give a list, ["{fields}"], or "{ALL_FIELDS}".'
         )
-    changes = (on,) if isinstance(on, str) else tuple(on)
+    names = None if fields is None else _names(fields)
+    if fields is not None and names is None:
+        raise ImproperlyConfigured(
+            f'publishes(fields={fields!r}): give a list of field names, or "{ALL_FIELDS}".'
+        )
+    changes = _names(on)
     if not changes or not set(changes) <= set(CHANGES):
         raise ImproperlyConfigured(
             f"publishes(on={on!r}): choose from {', '.join(map(repr, CHANGES))}."
         )
 
     def declare(model: builtins.type[M]) -> builtins.type[M]:
-        if not (isinstance(model, builtins.type) and issubclass(model, models.Model)):
+        if not _is_model(model):
             raise ImproperlyConfigured(f"publishes() declares a model, not {model!r}.")
         meta = model._meta
         if meta.abstract or meta.proxy or meta.swapped:
@@ -119,12 +126,8 @@ def publishes(
             model=model,
             type=type or meta.label_lower,
             key=key,
-            fields=None
-            if fields is None
-            else (fields,)
-            if isinstance(fields, str)
-            else tuple(fields),
-            on=changes,  # type: ignore[arg-type] - checked against CHANGES above
+            fields=names,
+            on=cast("tuple[Change, ...]", changes),
             stream=stream,
         )
         if any(other.type == declaration.type for other in _declarations.get(model, ())):
@@ -137,6 +140,29 @@ def publishes(
         return model
 
     return declare
+
+
+def _is_model(given: object) -> bool:
+    return isinstance(given, type) and issubclass(given, models.Model)
+
+
+def _check_texts(type_: object, key: object, stream: object) -> None:
+    if type_ is not None and (not isinstance(type_, str) or not type_):
+        raise ImproperlyConfigured(
+            f"publishes({type_!r}): the first argument is the events' type, a text such as"
+            ' "shop.order". Write @publishes() where the model\'s own name will do.'
+        )
+    for argument, value in (("key", key), ("stream", stream)):
+        if not isinstance(value, str) or not value:
+            raise ImproperlyConfigured(f"publishes({argument}={value!r}): give one name, a text.")
+
+
+def _names(given: object) -> tuple[str, ...] | None:
+    """Return one name or several as a tuple; None for what is neither."""
+    if isinstance(given, str):
+        return (given,)
+    names = tuple(given) if isinstance(given, Iterable) else (given,)
+    return names if all(isinstance(name, str) for name in names) else None
 
 
 def declarations() -> Iterator[Declaration]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import iam
+from . import arns, iam
 from .exceptions import (
     AssumeRoleError,
     AwsError,
@@ -32,6 +32,7 @@ Side = Literal["account A", "account B", "network", "site"]
 ANY: tuple[Hop, ...] = ("credentials", "assume-role", "stream")
 STS: tuple[Hop, ...] = ("credentials", "assume-role")
 DENIED = ("AccessDenied", "AccessDeniedException", "403")
+EXPIRED = ("ExpiredToken", "ExpiredTokenException")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +78,16 @@ class Path:
         """Return what the texts of a finding may name."""
         role, stream = self.role, self.stream
         caller = self.caller_arn
+        site = caller or "the site's own role or user"
+        account_b = role.account if role else _account_of(stream)
         external = role and role.external_id
         return {
             "account_a": _account(caller) if caller else "account A",
-            "account_b": f"account B ({role.account})" if role else "account B",
-            "caller": caller or "the site's own role or user",
-            "principal": iam.principal_of(caller) if caller else "the site's own role or user",
-            "role": f"role {role.role_arn} (ROLES[{role.alias!r}])" if role else "the caller",
-            "role_arn": role.role_arn if role else "none",
+            "account_b": f"account B ({account_b})" if account_b else "account B",
+            "caller": site,
+            "principal": iam.principal_of(caller) if caller else site,
+            "role": f"role {role.role_arn} (ROLES[{role.alias!r}])" if role else site,
+            "role_arn": role.role_arn if role else site,
             "role_name": role.name if role else "none",
             "duration": str(role.duration_seconds if role else 0),
             "external_id": (
@@ -195,7 +198,7 @@ FINDINGS: tuple[Finding, ...] = (
     Finding(
         name="credentials-expired",
         hops=STS,
-        codes=("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"),
+        codes=(*EXPIRED, "TokenRefreshRequired"),
         side="account A",
         error=CredentialsError,
         cause="Account A's own temporary credentials have expired, before any role was assumed.",
@@ -267,7 +270,7 @@ FINDINGS: tuple[Finding, ...] = (
     Finding(
         name="session-expired",
         hops=("stream",),
-        codes=("ExpiredToken", "ExpiredTokenException"),
+        codes=EXPIRED,
         side="site",
         error=CredentialsError,
         retryable=True,
@@ -278,11 +281,12 @@ FINDINGS: tuple[Finding, ...] = (
         name="session-invalid",
         hops=("stream",),
         codes=("InvalidClientTokenId", "UnrecognizedClientException", "InvalidSignatureException",
-               "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationTokenException"),
+               "SignatureDoesNotMatch", "IncompleteSignature",
+               "MissingAuthenticationTokenException"),
         side="account B",
         error=CredentialsError,
         cause="Kinesis does not accept the credentials of {role}.",
-        fix="Check that the role still exists, and that the region {region} is enabled in its account.",
+        fix="Check that the role still exists, and that region {region} is enabled in its account.",
     ),
     Finding(
         name="stream-missing",
@@ -421,8 +425,11 @@ def explain(error: BaseException, path: Path) -> AwsError:
         # "User: arn:... is not authorized to perform: sts:AssumeRole ..." names the caller.
         named = re.search(r"User: (arn:\S+) is not authorized", message)
         path.caller_arn = named[1] if named else None
+    hop = path.hop
+    if hop == "stream" and path.role is None and code in EXPIRED:
+        hop = "credentials"  # no role between: it is account A's own session that has ended
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    finding = find(path.hop, code, message, status)
+    finding = find(hop, code, message, status)
     return explain_as(finding, path, code=code, message=message, skew=_skew(response))
 
 
@@ -470,8 +477,16 @@ def _skew(response: dict[str, Any]) -> str:
     stamp = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     if not stamp:
         return ""
-    seconds = (datetime.now(UTC) - parsedate_to_datetime(stamp)).total_seconds()
+    try:
+        seconds = (datetime.now(UTC) - parsedate_to_datetime(stamp)).total_seconds()
+    except (TypeError, ValueError):
+        return ""  # a proxy's idea of a date
     return f": it is {abs(seconds):.0f} seconds {'ahead' if seconds > 0 else 'behind'}"
+
+
+def _account_of(stream: StreamConfig | None) -> str | None:
+    parsed = arns.parse(stream.arn) if stream and stream.arn else None
+    return parsed.account if parsed else None
 
 
 def _account(arn: str) -> str:

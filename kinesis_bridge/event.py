@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import uuid_utils
 
-from .exceptions import PartitionKeyError
+from .exceptions import EventError, PartitionKeyError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .exceptions import AwsError
 
 MAX_KEY_CHARACTERS = 256
@@ -57,7 +60,8 @@ def check_partition_key(key: object) -> str:
 class Event:
     """One thing that happened: the attributes of CloudEvents 1.0, and where it goes.
 
-    Raises :class:`~kinesis_bridge.exceptions.PartitionKeyError` when made with a bad key.
+    Raises :class:`~kinesis_bridge.exceptions.PartitionKeyError` when made with a bad key,
+    :class:`~kinesis_bridge.exceptions.EventError` with what CloudEvents does not allow.
     """
 
     type: str
@@ -79,10 +83,29 @@ class Event:
 
     def __post_init__(self) -> None:
         check_partition_key(self.key)
+        # Required and optional attributes: CloudEvents 1.0.2, "Context Attributes".
+        for name in ("id", "type", "source", "subject"):
+            value = getattr(self, name)
+            if not (isinstance(value, str) and value) and not (name == "subject" and value is None):
+                raise EventError(f"The event's {name} must be text that is not empty: {value!r}.")
 
 
-class Record(NamedTuple):
-    """What goes into the stream: a partition key and bytes. Its ``repr`` shows no data."""
+class Record(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    omit_defaults=True,
+    rename={
+        "partition_key": "PartitionKey",
+        "data": "Data",
+        "explicit_hash_key": "ExplicitHashKey",
+    },
+):
+    """What goes into the stream: a partition key and bytes. Its ``repr`` shows no data.
+
+    A msgspec struct, renamed as PutRecords names its entries: the fast transport encodes a whole
+    batch of them in one call.
+    """
 
     partition_key: str
     data: bytes
@@ -102,12 +125,21 @@ class Record(NamedTuple):
         return f"Record(partition_key={self.partition_key!r}, {len(self.data)} bytes)"
 
 
-class PutResult(NamedTuple):
-    """Where an acknowledged record landed."""
+class PutResult(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    rename={"shard_id": "ShardId", "sequence_number": "SequenceNumber"},
+):
+    """Where an acknowledged record landed; renamed as PutRecords names it, for decoding."""
 
     shard_id: str
     sequence_number: str
     """Decimal text; compare as integers, and only within one shard."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Let it be unpacked: ``shard_id, sequence_number = ...``."""
+        return iter((self.shard_id, self.sequence_number))
 
 
 class RejectedRecord(NamedTuple):

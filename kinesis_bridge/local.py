@@ -17,6 +17,7 @@ import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from xml.sax.saxutils import escape
 
 from . import arns, iam
 from .conf import get_config, on_reset
@@ -59,13 +60,16 @@ class Emulator:
         furnish(get_config())
         self._server = _make_server(application, self._socket)
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="kinesis-local", daemon=True
+            target=self._server.serve_forever,
+            args=(0.05,),  # how soon it notices that it shall stop
+            name="kinesis-local",
+            daemon=True,
         )
         self._thread.start()
 
     def stop(self) -> None:
         """Stop serving and forget every account."""
-        from moto.moto_api import moto_api_backend  # noqa: PLC0415
+        from moto.moto_api._internal import moto_api_backend  # noqa: PLC0415
 
         self._server.shutdown()
         self._thread.join()
@@ -98,7 +102,7 @@ def endpoint_url() -> str:
         for known in (url, _parents_url):
             if known is not None and _listens(known):
                 return known
-        command = sys.argv[1] if len(sys.argv) > 1 else ""
+        command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         if command in _SHARED_COMMANDS:
             raise EmulatorError(
                 f"LOCAL_AWS is on, nothing listens at {url}, and {command} needs an emulator that"
@@ -124,7 +128,7 @@ def _after_fork_in_child() -> None:
     if _own is not None:
         # The parent serves on. Held open here, its port would seem alive after the parent's end.
         _own.close_socket()
-        _own, _parents_url = None, _own.url
+        _parents_url, _own = _own.url, None
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
@@ -266,10 +270,15 @@ def _mend_shards() -> None:
     Shard.get_max_sequence_number = lambda self: next(reversed(self.records), 0)
 
 
+_DENIED = """\
+<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
+<Code>AccessDenied</Code><Message>User: {caller} is not authorized to perform: sts:AssumeRole on \
+resource: {role}</Message></Error><RequestId></RequestId></ErrorResponse>"""
+
+
 def _guard_assume_role() -> None:
     """Ask the role's trust policy, which moto does not."""
     from moto.iam.models import iam_backends  # noqa: PLC0415
-    from moto.sts.exceptions import STSClientError  # noqa: PLC0415
     from moto.sts.responses import TokenResponse  # noqa: PLC0415
 
     assume = TokenResponse.assume_role
@@ -283,10 +292,8 @@ def _guard_assume_role() -> None:
         role = next((r for r in backend.get_roles() if r.arn == wanted), None) if backend else None
         external_id = self._get_param("ExternalId")
         if role is None or not _trusts(role.assume_role_policy_document, caller, external_id):
-            raise STSClientError(
-                "AccessDenied",
-                f"User: {caller} is not authorized to perform: sts:AssumeRole on resource: {wanted}",
-            )
+            # Not by an exception: moto warns of codes that its model of STS does not list.
+            return 403, {"status": 403}, _DENIED.format(caller=escape(caller), role=escape(wanted))
         return assume(self)
 
     TokenResponse.assume_role = assume_role

@@ -82,16 +82,18 @@ def send_test(
 
     from .session.assume import who_am_i  # noqa: PLC0415 - imports boto3
 
-    caller = who_am_i(source_of(role), Path(hop="credentials", role=role))
+    region = region_of(stream)
+    caller = who_am_i(source_of(role), Path(hop="credentials", role=role, region=region))
     progress("caller in A", caller)
     assumed = None
     if role:
         progress("role in B", role.role_arn)
         assumed = who_am_i(
-            session_of(stream), Path(hop="assume-role", role=role, caller_arn=caller)
+            session_of(stream),
+            Path(hop="assume-role", role=role, region=region, caller_arn=caller),
         )
         progress("session", assumed)
-    progress("stream", f"{stream.name} in {region_of(stream)}")
+    progress("stream", f"{stream.name} in {region}")
     first = _send(stream, records)
     progress("put", f"{count} sent; first: {first.shard_id} {first.sequence_number}")
     seen = _read_back(stream, first, records[0]) if read_back else None
@@ -124,7 +126,12 @@ def _records(stream: StreamConfig, data: Any, key: str | None, count: int) -> li
     serialize = get(stream.options["SERIALIZER"])
     records = []
     for _ in range(count):
-        event = Event(type=TEST_TYPE, source=get_config().source, key=key or new_id(), data=data)
+        event = Event(
+            type=TEST_TYPE,
+            source=get_config().source,
+            key=new_id() if key is None else key,
+            data=data,
+        )
         payload = serialize(event)
         check_size(event.key, payload, stream.options["MAX_RECORD_BYTES"], stream.alias)
         records.append(Record(event.key, payload))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .testing import CapturedEvents
+
+
+def pytest_runtest_setup() -> None:
+    """Keep the assertions of one test from looking at another's events."""
+    testing = sys.modules.get("kinesis_bridge.testing")
+    if testing is not None:
+        testing.forget()
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def _without_body(value: object) -> object:
     if isinstance(value, str) and len(value) <= 128 and "\n" not in value:
         return value
     name = type(value).__name__
-    return str(value) if name in {"OperationModel"} else f"{WITHHELD} ({name})"
+    return str(value) if name == "OperationModel" else f"{WITHHELD} ({name})"
 
 
 _filter = _Redact()

@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -32,8 +34,10 @@ Serializer = Callable[["Event"], bytes]
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME
 
 
-def to_json(data: Any) -> bytes:
+def to_json(data: Any, name: str = "data") -> bytes:
     """Return `data` as JSON; raise SerializationError where it has no JSON form.
+
+    `name` is what a message calls it.
 
     Decimal becomes text, datetime RFC 3339 with an offset, timedelta ISO 8601, bytes base64, UUID
     and lazy translations text. NaN and Infinity are refused: JSON has neither.
@@ -44,7 +48,7 @@ def to_json(data: Any) -> bytes:
         reason = str(error.__cause__ or error)
         raise SerializationError(f"The data has no JSON form: {reason}.") from error
     # orjson writes NaN as null; only a text with a null in it can hide one.
-    if b"null" in text and (path := _find_nan(data)):
+    if b"null" in text and (path := _find_nan(data, name)):
         raise SerializationError(f"The data has no JSON form: {path} is NaN or Infinity.")
     return text
 
@@ -56,7 +60,7 @@ def _default(value: Any) -> Any:
                 raise TypeError(f"{value} is no finite number")
             return format(value, "f")
         case datetime():
-            return (value if timezone.is_aware(value) else timezone.make_aware(value)).isoformat()
+            return _rfc3339(value)
         case date() | time():
             return value.isoformat()
         case timedelta():
@@ -72,14 +76,27 @@ def _default(value: Any) -> Any:
     raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON-able")
 
 
-def _find_nan(value: Any, path: str = "data") -> str | None:
+def _rfc3339(value: datetime) -> str:
+    if timezone.is_naive(value):  # in TIME_ZONE, as DateTimeField saves it
+        value = timezone.make_aware(value, timezone.get_default_timezone())
+    offset = value.utcoffset()
+    # RFC 3339 offsets are whole minutes; those of before standard time are not.
+    whole = offset is not None and not offset % timedelta(minutes=1)
+    return (value if whole else value.astimezone(UTC)).isoformat()
+
+
+def _find_nan(value: Any, path: str) -> str | None:
     if isinstance(value, float):
         return None if math.isfinite(value) else path
     inner: Any = ()
     if isinstance(value, Mapping):
         inner = value.items()
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, (list, tuple, set, frozenset)):
         inner = enumerate(value)
+    elif isinstance(value, Enum):
+        return _find_nan(value.value, path)
+    elif is_dataclass(value):
+        inner = ((item.name, getattr(value, item.name)) for item in fields(value))
     return next(
         (found for key, item in inner if (found := _find_nan(item, f"{path}[{key!r}]"))), None
     )
@@ -99,7 +116,7 @@ def cloudevents(event: Event) -> bytes:
     }
     if event.subject is not None:
         envelope["subject"] = event.subject
-    return to_json(envelope)
+    return to_json(envelope, "event")
 
 
 def bare_json(event: Event) -> bytes:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from django.db import DEFAULT_DB_ALIAS, transaction
 from django.utils.module_loading import import_string
 
 from . import serializers, signals
 from .conf import get_config
 from .event import Event, new_id
-from .exceptions import SerializationError
+from .exceptions import EventError, SerializationError
 from .registry import PerProcess
 
 if TYPE_CHECKING:
@@ -67,7 +67,19 @@ class Stream:
 
         Without one: at once. Raises EventError in the caller's hands for what could never pass.
         """
-        payload = self._serialize(event)
+        try:
+            payload = self._serialize(event)
+        except EventError:
+            raise
+        except Exception as error:
+            raise SerializationError(
+                f"Stream {self.config.alias!r}: its serializer failed: {error!r}."
+            ) from error
+        if not isinstance(payload, bytes):  # a registered serializer may be anyone's
+            raise SerializationError(
+                f"Stream {self.config.alias!r}: its serializer returned"
+                f" {type(payload).__name__}, not bytes."
+            )
         serializers.check_size(
             event.key, payload, self.config.options["MAX_RECORD_BYTES"], self.config.alias
         )
@@ -104,6 +116,7 @@ class PendingEvent:
         self.using = using
 
     def __call__(self) -> None:
+        """Deliver: the transaction has committed."""
         self.stream._deliver(self.event, self.payload, self.using)  # noqa: SLF001 - its other half
 
 
@@ -116,13 +129,13 @@ streams: PerProcess[str, Stream] = PerProcess(
 @contextmanager
 def override_delivery(make: Callable[[StreamConfig], Delivery]) -> Iterator[None]:
     """Deliver by what `make` returns, on every stream of this process, within the block."""
-    streams.reset()
     _overrides.append(make)
+    streams.reset()
     try:
         yield
     finally:
-        streams.reset()
         _overrides.remove(make)
+        streams.reset()
 
 
 def publish(
@@ -164,12 +177,17 @@ async def apublish(
 
 def _parsed(data: bytes) -> Any:
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        # Not orjson: it turns whole numbers beyond 64 bits into rounded ones, silently.
+        return json.loads(data, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
         raise SerializationError(
             f"The data is {len(data)} bytes that are not JSON ({error}). For bytes of another kind"
             " use get_client().put_record(...), which sends them as they are."
         ) from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 class _Streams(ModuleType):

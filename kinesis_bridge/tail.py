@@ -10,10 +10,12 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
+from . import redaction
 from .aggregation import deaggregate
 from .conf import get_config
 from .diagnosis import DENIED, Path, explain
@@ -60,6 +62,9 @@ class Reader:
         Ends at the tip of every shard, or goes on for ever with `follow`; `limit` ends both. New
         shards after a resharding are found when their parents end. Raises AwsError.
         """
+        return islice(self._records(start, follow=follow), limit)
+
+    def _records(self, start: Start, *, follow: bool) -> Iterator[StoredRecord]:
         known: set[str] = set()
         open_shards: deque[tuple[str, str]] = deque()
 
@@ -70,17 +75,12 @@ class Reader:
                     open_shards.append((shard, self._iterator(shard, position)))
 
         discover(start)
-        left = limit
-        while open_shards and left != 0:
+        while open_shards:
             idle = True
             for _ in range(len(open_shards)):
                 shard, iterator = open_shards.popleft()
                 records, following, at_tip = self._page(shard, iterator)
-                for record in records:
-                    if left == 0:
-                        return
-                    yield record
-                    left = None if left is None else left - 1
+                yield from records
                 idle = idle and not records
                 if following is None:
                     discover("oldest")
@@ -140,7 +140,7 @@ class Reader:
         return iterator
 
     def _page(self, shard: str, iterator: str) -> tuple[list[StoredRecord], str | None, bool]:
-        """Return one page: its records, the next iterator (None: closed shard), at the tip or not."""
+        """Return a page: its records, the next iterator (None: closed shard), at the tip or not."""
         while True:
             try:
                 answer = self._call("get_records", ShardIterator=iterator, Limit=1000)
@@ -154,11 +154,17 @@ class Reader:
         return records, answer.get("NextShardIterator"), at_tip
 
     def _call(self, operation: str, **request: Any) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - lazily
+        from botocore.exceptions import IncompleteReadError  # noqa: PLC0415 - lazily
+
+        from .session.assume import BOTO_ERRORS  # noqa: PLC0415 - imports boto3
 
         try:
-            return getattr(self._client, operation)(**request)
-        except (BotoCoreError, ClientError) as error:
+            with redaction.quiet():
+                answer = getattr(self._client, operation)(**request)
+            if not answer.keys() - {"ResponseMetadata"}:
+                # What boto3 makes of a reply that is not AWS's, or was cut short.
+                raise IncompleteReadError(actual_bytes=0, expected_bytes=1)
+        except BOTO_ERRORS as error:
             path = Path(
                 hop="stream",
                 stream=self._stream,
@@ -168,6 +174,7 @@ class Reader:
                 read=True,
             )
             raise explain(error, path) from error
+        return answer
 
 
 def _stored(shard: str, entry: dict[str, Any]) -> Iterator[StoredRecord]:

@@ -38,10 +38,13 @@ class CapturedEvents(Sequence["Event"]):
 
     def __init__(self) -> None:
         self._committed: list[Event] = []
+        self._cleared: set[str] = set()
 
     def _all(self) -> list[Event]:
-        known = {event.id for event in self._committed}
-        return self._committed + [e for e in self._waiting() if e.id not in known]
+        # captureOnCommitCallbacks(execute=True) delivers what stays in Django's list.
+        waiting = [event for event in self._waiting() if event.id not in self._cleared]
+        ids = {event.id for event in waiting} | self._cleared
+        return [event for event in self._committed if event.id not in ids] + waiting
 
     def _waiting(self) -> Iterator[Event]:
         """Yield what only a transaction of the test case itself still holds back."""
@@ -80,17 +83,8 @@ class CapturedEvents(Sequence["Event"]):
         return [event.type for event in self]
 
     def clear(self) -> None:
-        """Forget what was published so far."""
-        self._committed.clear()
-        for connection in connections.all(initialized_only=True):
-            connection.run_on_commit = [
-                entry
-                for entry in connection.run_on_commit
-                if not (
-                    isinstance(entry[1], PendingEvent)
-                    and getattr(entry[1].stream.delivery, "captured", None) is self
-                )
-            ]
+        """Forget what was published so far; not what an open transaction still holds back."""
+        self._cleared |= {event.id for event in self._all()}
 
 
 class _Capture(MemoryDelivery):
@@ -101,11 +95,16 @@ class _Capture(MemoryDelivery):
 
 
 _active: list[CapturedEvents] = []
+_last: CapturedEvents | None = None
 
 
 @contextmanager
 def capture_events() -> Iterator[CapturedEvents]:
-    """Send no event of this process anywhere within the block; yield what was published."""
+    """Send no event of this process anywhere within the block; yield what was published.
+
+    The assertions look at the innermost open block; where none is open, at the last that ended.
+    """
+    global _last  # noqa: PLW0603 - what the assertions after the block look at
     captured = CapturedEvents()
     _active.append(captured)
     try:
@@ -113,6 +112,7 @@ def capture_events() -> Iterator[CapturedEvents]:
             yield captured
     finally:
         _active.remove(captured)
+        _last = captured
 
 
 def assert_published(
@@ -144,12 +144,19 @@ def assert_not_published(type: str, *, key: str | None = None) -> None:  # noqa:
 
 
 def _current() -> CapturedEvents:
-    if not _active:
+    captured = _active[-1] if _active else _last
+    if captured is None:
         raise AssertionError(
-            "Nothing is being captured: use `with capture_events():` around the code under test, or"
+            "Nothing was captured: use `with capture_events():` around the code under test, or"
             " pytest's kinesis_events fixture."
         )
-    return _active[-1]
+    return captured
+
+
+def forget() -> None:
+    """Let the assertions know of no block that has ended; the pytest plugin does, before a test."""
+    global _last  # noqa: PLW0603
+    _last = None
 
 
 def _fits(event: Event, type_: str, key: str | None, data: Mapping[str, Any] | None) -> bool:

@@ -2,35 +2,51 @@
 
 The save of a declared model runs in a transaction of its own even in autocommit, since Django sends
 ``post_save`` after the commit otherwise: an event that cannot be made then takes the row with it.
+
+Two places lean on Django's inside: ``Model._save_table`` tells which tables of a multi-table child
+were inserted, and ``Signal.receivers`` is put in order.
 """
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
+from django.conf import settings
 from django.db import models, router, transaction
-from django.db.models.signals import class_prepared, post_save, pre_delete, pre_save
+from django.db.models.signals import class_prepared, post_delete, post_save, pre_delete
+from django.utils import timezone
 
 from kinesis_bridge.conf import get_config
 from kinesis_bridge.declarations import declarations, declarations_of, declared
 from kinesis_bridge.event import Event
-from kinesis_bridge.exceptions import PartitionKeyError, SerializationError
+from kinesis_bridge.exceptions import EventError, PartitionKeyError, RecordTooLarge
 from kinesis_bridge.serializers import to_json
 from kinesis_bridge.streams import streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
+    from decimal import Decimal
+
+    from django.dispatch import Signal
 
     from kinesis_bridge.declarations import Change, Declaration
 
-_PARENTS = "_kinesis_bridge_existing_parents"
+    _Field = models.Field[Any, Any]
+    _Values = dict[_Field, Any]
+
+_UID = "kinesis_bridge.capture"
+_INSERTED = "_kinesis_bridge_inserted"
+_DELETED = "_kinesis_bridge_deleted"
+_MISSING = object()
 
 
 def start() -> None:
     """Connect every model declared so far, and each that is declared or derived from now on."""
-    declared.connect(_on_declared, dispatch_uid="kinesis_bridge.capture")
-    class_prepared.connect(_on_prepared, dispatch_uid="kinesis_bridge.capture")
+    declared.connect(_on_declared, dispatch_uid=_UID)
+    class_prepared.connect(_on_prepared, dispatch_uid=_UID)
     for declaration in declarations():
         _connect_family(declaration.model)
 
@@ -55,44 +71,64 @@ def _connect_family(model: type[models.Model]) -> None:
 def _connect(model: type[models.Model]) -> None:
     if model._meta.abstract:
         return
-    uid = "kinesis_bridge.capture"
-    post_save.connect(_on_save, sender=model, dispatch_uid=uid)
-    if model._meta.concrete_model._meta.parents:  # type: ignore[union-attr]
-        pre_save.connect(_before_save, sender=model, dispatch_uid=uid)
-    # Deletes are signalled once per table, parents included. Connected only where there is a
-    # declaration: a receiver ends Django's fast deletes of that model.
     concrete = model._meta.concrete_model
-    if any(declaration.model is concrete for declaration in declarations_of(model)):
-        pre_delete.connect(_on_delete, sender=model, dispatch_uid=uid)
-    if not getattr(model.save_base, "_in_transaction", False):
-        model.save_base = _in_transaction(model.save_base)  # type: ignore[method-assign]
+    assert concrete is not None  # noqa: S101 - only abstract models have none
+    _connect_first(post_save, _on_save, model)
+    # Deletes are signalled once per table, parents included. Connected only where a declaration
+    # asks for them: a receiver ends Django's fast deletes of that model.
+    if any(d.model is concrete and "deleted" in d.on for d in declarations_of(model)):
+        pre_delete.connect(_before_delete, sender=model, dispatch_uid=_UID)
+        _connect_first(post_delete, _on_delete, model)
+    _wrap(model, "save_base", _in_transaction)
+    if concrete._meta.parents:
+        _wrap(model, "_save_table", _noting_inserts)
+
+
+def _connect_first(
+    signal: Signal, receiver: Callable[..., None], model: type[models.Model]
+) -> None:
+    # Before every other receiver, also those connected earlier: one that saves again publishes
+    # "updated", and that must not overtake this save's "created".
+    signal.connect(receiver, sender=model, dispatch_uid=_UID)
+    with signal.lock:
+        signal.receivers.sort(key=lambda entry: entry[0][0] != _UID)
+        signal.sender_receivers_cache.clear()
+
+
+def _wrap(
+    model: type[models.Model], name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> None:
+    method = getattr(model, name)
+    if getattr(method, "_kinesis_bridge", False):  # the parent's, wrapped before
+        return
+    wrapper = wraps(method)(wrap(method))
+    wrapper._kinesis_bridge = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
+    setattr(model, name, wrapper)
 
 
 def _in_transaction(save_base: Callable[..., None]) -> Callable[..., None]:
-    @wraps(save_base)
     def wrapper(self: models.Model, *args: Any, **kwargs: Any) -> None:
         # Django's own signature: save_base(raw, force_insert, force_update, using, update_fields).
         using = kwargs.get("using") or (args[3] if len(args) > 3 else None)
         using = using or router.db_for_write(type(self), instance=self)
+        self.__dict__.pop(_INSERTED, None)
         with transaction.atomic(using=using, savepoint=False):
             save_base(self, *args, **kwargs)
 
-    wrapper._in_transaction = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
     return wrapper
 
 
-def _before_save(*, instance: models.Model, using: str, raw: bool = False, **_: object) -> None:
-    """Note which parent rows exist already: a child may be added to a parent that is there."""
-    if raw or not instance._state.adding:
-        return
-    existing = {
-        declaration.model
-        for declaration in declarations_of(type(instance))
-        if declaration.model is not type(instance)._meta.concrete_model
-        and (pk := getattr(instance, _pk(declaration.model).attname)) is not None
-        and declaration.model._base_manager.using(using).filter(pk=pk).exists()
-    }
-    instance.__dict__[_PARENTS] = existing
+def _noting_inserts(save_table: Callable[..., Any]) -> Callable[..., Any]:
+    # Only here is it known whether the row of a parent was there: a child may be added to it.
+    def wrapper(self: models.Model, *args: Any, **kwargs: Any) -> Any:
+        updated = save_table(self, *args, **kwargs)
+        if not updated:
+            # Django's own signature: _save_table(raw, cls, ...).
+            table = kwargs["cls"] if "cls" in kwargs else args[1]
+            self.__dict__.setdefault(_INSERTED, set()).add(table)
+        return updated
+
+    return wrapper
 
 
 def _on_save(
@@ -104,131 +140,198 @@ def _on_save(
     update_fields: Collection[str] | None = None,
     **_: object,
 ) -> None:
-    existing = instance.__dict__.pop(_PARENTS, ())
+    inserted = instance.__dict__.pop(_INSERTED, ())
     if raw:  # fixtures: rows that were published when they were made
         return
+    concrete = instance._meta.concrete_model
     for declaration in declarations_of(type(instance)):
-        change: Change = "created" if created and declaration.model not in existing else "updated"
+        is_new = created if declaration.model is concrete else declaration.model in inserted
+        change: Change = "created" if is_new else "updated"
         if change not in declaration.on or not _touches(declaration, update_fields):
             continue
-        _publish(declaration, change, instance, using, update_fields)
+
+        def is_current(field: _Field, is_new: bool = is_new) -> bool:
+            return field.primary_key or (
+                # A generated column is computed by the database, on older Djangos unseen.
+                _is_written(field, update_fields) and (is_new or not field.generated)
+            )
+
+        values = _values(declaration, instance, using, is_current)
+        if values is not None:
+            _publish(declaration, change, values, using)
+
+
+def _before_delete(
+    *, instance: models.Model, using: str, origin: object = None, **_: object
+) -> None:
+    """Note the row before it goes, for :func:`_on_delete`."""
+    instance.__dict__[_DELETED] = notes = []
+    concrete = instance._meta.concrete_model
+    if _is_proxied(instance, origin):
+        return
+    # Django fetched the rest itself; what the caller holds may never have been saved.
+    is_fresh = not (
+        isinstance(origin, type(instance)) and instance.pk == getattr(origin, _pk(instance).attname)
+    )
+    for declaration in declarations_of(type(instance)):
+        if declaration.model is concrete and "deleted" in declaration.on:
+            values = _values(declaration, instance, using, lambda _: is_fresh)
+            if values is not None:  # None: there is no such row, nothing will be deleted
+                notes.append((declaration, values))
+
+
+def _is_proxied(instance: models.Model, origin: object) -> bool:
+    """Tell whether this row is signalled under its proxy too.
+
+    Deleting a parent's proxy collects the children, and from them their parent: the same row.
+    """
+    if not isinstance(origin, (models.Model, models.QuerySet)):
+        return False
+    asked = type(origin) if isinstance(origin, models.Model) else origin.model
+    if asked is type(instance) or asked._meta.concrete_model is not type(instance):
+        return False
+    if isinstance(origin, models.Model):
+        return origin == instance
+    return origin.filter(pk=instance.pk).exists()
 
 
 def _on_delete(*, instance: models.Model, using: str, **_: object) -> None:
-    # Before the row goes, while deferred fields can still be read; a delete that fails takes the
-    # event with it.
-    concrete = type(instance)._meta.concrete_model
-    for declaration in declarations_of(type(instance)):
-        if declaration.model is concrete and "deleted" in declaration.on:
-            _publish(declaration, "deleted", instance, using, None)
+    for declaration, values in instance.__dict__.pop(_DELETED, ()):
+        _publish(declaration, "deleted", values, using)
 
 
 def _touches(declaration: Declaration, update_fields: Collection[str] | None) -> bool:
     """Tell whether a save of `update_fields` wrote anything that is published."""
-    if update_fields is None:
-        return True
     fields = (*declaration.payload_fields.values(), declaration.key_field)
-    return any(_is_written(field, update_fields) for field in fields)
+    # A generated column may change with any other.
+    return any(_is_written(field, update_fields) or field.generated for field in fields)
 
 
-def _is_written(field: models.Field[Any, Any], update_fields: Collection[str] | None) -> bool:
+def _is_written(field: _Field, update_fields: Collection[str] | None) -> bool:
     return update_fields is None or field.name in update_fields or field.attname in update_fields
 
 
-def _publish(
-    declaration: Declaration,
-    change: Change,
-    instance: models.Model,
-    using: str,
-    update_fields: Collection[str] | None,
-) -> None:
-    key_field = declaration.key_field
-    payload = declaration.payload_fields
-    pk = getattr(instance, _pk(declaration.model).attname)
-    values = _values(
-        declaration.model, pk, instance, using, {key_field, *payload.values()}, update_fields
-    )
-    if values[key_field] is None:
+def _publish(declaration: Declaration, change: Change, values: _Values, using: str) -> None:
+    pk = _text(values[_pk(declaration.model)])
+    key = values[declaration.key_field]
+    if key is None:
         raise PartitionKeyError(
             f"{declaration.label}.{declaration.key} is empty for {pk!r}, and it is the partition"
             " key of the model's events. Choose a key= that always has a value."
         )
-    data = {name: values[field] for name, field in payload.items()}
-    event = Event(
-        type=f"{declaration.type}.{change}",
-        source=get_config().source,
-        key=str(values[key_field]),
-        subject=str(pk),
-        data=data,
-        stream=declaration.stream,
-    )
+    data = {name: values[field] for name, field in declaration.payload_fields.items()}
     try:
+        event = Event(
+            type=f"{declaration.type}.{change}",
+            source=get_config().source,
+            key=_text(key),
+            subject=pk or None,
+            data=data,
+            stream=declaration.stream,
+        )
         streams[declaration.stream].send(event, using)
-    except SerializationError as error:
+    except EventError as error:
         raise _blame(declaration, data, error) from error
 
 
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _values(
-    model: type[models.Model],
-    pk: Any,
+    declaration: Declaration,
     instance: models.Model,
     using: str,
-    fields: Iterable[models.Field[Any, Any]],
-    update_fields: Collection[str] | None,
-) -> dict[models.Field[Any, Any], Any]:
+    is_current: Callable[[_Field], bool],
+) -> _Values | None:
     """Return what the row holds, by field: from the instance where it is known to agree.
 
-    Read from the database, in one query, where it may not: a field that was not written (the
-    instance may hold a value that was never saved), a deferred field, an expression.
+    Read from the database, in one query, where it may not: a field that is not current (the
+    instance may hold a value that was never saved), a deferred field, an expression, a number that
+    the database rounds. None: there is no such row.
     """
-    values: dict[models.Field[Any, Any], Any] = {}
-    unknown: list[models.Field[Any, Any]] = []
-    for field in fields:
-        held = instance.__dict__.get(field.attname, _PARENTS)
+    pk_field = _pk(declaration.model)
+    pk = getattr(instance, pk_field.attname)
+    values: _Values = {}
+    unknown: list[_Field] = []
+    for field in {declaration.key_field, *declaration.payload_fields.values()} - {pk_field}:
+        held = instance.__dict__.get(field.attname, _MISSING)
         if (
-            held is _PARENTS
+            held is _MISSING
             or hasattr(held, "resolve_expression")
-            or not (field.primary_key or _is_written(field, update_fields))
+            or not is_current(field)
+            or _is_rounded(field, held)
         ):
             unknown.append(field)
         else:
             values[field] = _plain(field, held)
-    if unknown:
-        rows = model._base_manager.using(using).filter(pk=pk)
-        names = [field.attname for field in unknown]
-        read = cast("tuple[Any, ...]", rows.values_list(*names).get())
-        values |= {field: _plain(field, held) for field, held in zip(unknown, read, strict=True)}
+    if unknown or not is_current(pk_field):
+        # No manager's queryset: a manager may hide the row.
+        rows: models.QuerySet[models.Model] = models.QuerySet(
+            declaration.model, using=using
+        ).filter(pk=pk)
+        # Never an empty list of names: that would be all columns.
+        names = [field.attname for field in unknown] or [pk_field.attname]
+        read = cast("tuple[Any, ...] | None", rows.values_list(*names).first())
+        if read is None:
+            return None
+        values |= {field: _plain(field, held) for field, held in zip(unknown, read, strict=False)}
+    values[pk_field] = _plain(pk_field, pk)
     return values
 
 
-def _plain(field: models.Field[Any, Any], value: Any) -> Any:
+def _is_rounded(field: _Field, value: Any) -> bool:
+    """Tell whether the database keeps fewer decimals than given: each rounds its own way."""
+    if value is None or not isinstance(field, models.DecimalField) or field.decimal_places is None:
+        return False
+    _, digits, exponent = cast("Decimal", field.to_python(value)).as_tuple()
+    surplus = -int(exponent) - field.decimal_places
+    return surplus > 0 and any(digits[-surplus:])
+
+
+def _plain(field: _Field, value: Any) -> Any:
     """Return `value` as the database gives it back: ``"9.9"`` saved as a decimal is 9.90."""
     if value is None:
         return None
+    if isinstance(field, models.CompositePrimaryKey):
+        parts = zip(cast("tuple[_Field, ...]", field.fields), value, strict=True)
+        return tuple(_plain(part, held) for part, held in parts)
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
     if isinstance(field, models.FileField):
         return str(value)
+    if isinstance(field, models.JSONField):
+        return json.loads(json.dumps(value, cls=field.encoder))
     value = field.to_python(value)
-    if isinstance(field, models.DecimalField):
+    if isinstance(field, models.DecimalField) and field.decimal_places is not None:
         return f"{value:.{field.decimal_places}f}"
+    if isinstance(value, datetime) and settings.USE_TZ:
+        if timezone.is_naive(value):  # as DateTimeField saves it, with a warning
+            value = timezone.make_aware(value, timezone.get_default_timezone())
+        return value.astimezone(UTC)
     return value
 
 
-def _blame(
-    declaration: Declaration, data: dict[str, Any], error: SerializationError
-) -> SerializationError:
-    """Name the field that has no JSON form."""
-    for name, value in data.items():
-        try:
-            to_json(value)
-        except SerializationError as reason:
-            return SerializationError(
-                f"{declaration.label}.{name} cannot be published. {reason} Leave the field out of"
-                " fields=, or give the stream a serializer that knows its type."
-            )
-    return error
+def _blame(declaration: Declaration, data: dict[str, Any], error: EventError) -> EventError:
+    """Return `error` with the model and the field named."""
+    field = declaration.label
+    if isinstance(error, PartitionKeyError):
+        field += f".{declaration.key}"
+    elif isinstance(error, RecordTooLarge):
+        field += f".{max(data, key=lambda name: len(to_json(data[name])))}" if data else ""
+    else:
+        for name, value in data.items():
+            try:
+                to_json(value)
+            except EventError as reason:
+                return type(error)(
+                    f"{declaration.label}.{name} cannot be published. {reason} Leave the field out"
+                    " of fields=, or give the stream a serializer that knows its type."
+                )
+    return type(error)(f"{field} cannot be published. {error}")
 
 
-def _pk(model: type[models.Model]) -> models.Field[Any, Any]:
+def _pk(model: type[models.Model] | models.Model) -> _Field:
     pk = model._meta.pk
     assert pk is not None  # noqa: S101 - every concrete model has one
     return pk

@@ -45,10 +45,10 @@ class Delivery(ABC):
         """
 
     def flush(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - for those that buffer
-        """Wait up to `timeout` seconds until all that was taken is delivered; False if it is not."""
+        """Wait up to `timeout` seconds until all that was taken is delivered; False if not."""
         return True
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most hold nothing
         """Let go of what is held: after this the object is not used again. Safe to call twice."""
 
     @classmethod

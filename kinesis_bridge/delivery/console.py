@@ -26,6 +26,10 @@ class ConsoleDelivery(Delivery):
     def deliver(self, event: Event, payload: bytes, using: str) -> None:  # noqa: ARG002
         """Print the event."""
         text = payload.decode(errors="replace")
+        line = f"[kinesis {self.stream.alias} {event.key}] {text}".replace("\n", "\\n")
+        # The transaction is over: a terminal that lacks a letter is no reason to fail the request.
+        encoding = sys.stdout.encoding or "utf-8"
+        line = line.encode(encoding, "backslashreplace").decode(encoding)
         with self._lock:
-            sys.stdout.write(f"[kinesis {self.stream.alias} {event.key}] {text}\n")
+            sys.stdout.write(f"{line}\n")
             sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from .base import Delivery
@@ -20,8 +21,10 @@ class MemoryDelivery(Delivery):
         """What was delivered, in order."""
         self.payloads: list[bytes] = []
         """The bytes of each."""
+        self._lock = threading.Lock()
 
     def deliver(self, event: Event, payload: bytes, using: str) -> None:  # noqa: ARG002
         """Remember the event."""
-        self.events.append(event)
-        self.payloads.append(payload)
+        with self._lock:
+            self.events.append(event)
+            self.payloads.append(payload)

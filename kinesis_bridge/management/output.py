@@ -8,8 +8,7 @@ import orjson
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django_rich.management import RichCommand
-from rich.json import JSON
-from rich.panel import Panel
+from rich.markup import escape
 
 from kinesis_bridge.exceptions import AwsError, KinesisBridgeError
 
@@ -29,6 +28,10 @@ class BridgeCommand(RichCommand):
             answer = self.run(**options)
         except (KinesisBridgeError, ImproperlyConfigured) as error:
             self.fail(error)
+        except CommandError as error:
+            if self.as_json:
+                self.print_json({"error": {"name": "usage", "message": str(error)}})
+            raise
         else:
             if self.as_json and answer is not None:
                 self.print_json(answer)
@@ -47,8 +50,9 @@ class BridgeCommand(RichCommand):
             self.print_json({"error": _as_dict(error)})
         elif isinstance(error, AwsError):
             for title, document in error.documents.items():
-                text = JSON(orjson.dumps(document).decode())
-                self.console.print(Panel(text, title=title, title_align="left"))
+                # Unwrapped and without a frame: it is there to be copied.
+                self.console.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)
+                self.console.print_json(orjson.dumps(document).decode())
         raise CommandError(_message(error)) from error
 
 

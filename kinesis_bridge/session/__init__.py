@@ -1,4 +1,4 @@
-"""RoleConfig -> a boto3 session that assumes the role, refreshes itself, and belongs to one process.
+"""RoleConfig -> a boto3 session that assumes the role, refreshes itself, and is one process's own.
 
 The only package that touches credentials. boto3 is imported at the first use, not at start-up.
 """

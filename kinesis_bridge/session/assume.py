@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import boto3.session
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.parsers import ResponseParserError
 
 from kinesis_bridge import redaction
 from kinesis_bridge.conf import default_source, get_config
@@ -24,9 +26,11 @@ from .credentials import AssumedRoleCredentials
 if TYPE_CHECKING:
     from kinesis_bridge.conf import RoleConfig
 
-# A request of a site waits for these: two attempts end well within 10 seconds.
+# The last is a bare Exception: a reply that is not AWS's, from a proxy or a login page.
+BOTO_ERRORS = (ClientError, BotoCoreError, ResponseParserError)
+# A request of a site waits for these: two attempts and a pause end within 10 seconds.
 STS_CONFIG = Config(
-    connect_timeout=2, read_timeout=4, retries={"total_max_attempts": 2, "mode": "standard"}
+    connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2, "mode": "standard"}
 )
 
 
@@ -38,22 +42,30 @@ class BridgeSession(boto3.session.Session):
 
     def __init__(self, inner: botocore.session.Session, endpoint_url: str | None) -> None:
         self._making = threading.RLock()
-        self._endpoint = {} if endpoint_url is None else {"endpoint_url": endpoint_url}
+        self._endpoint_url = endpoint_url
         super().__init__(botocore_session=inner)
 
     def client(self, *args: Any, **kwargs: Any) -> Any:
         """Make a client, one at a time; all of them for the emulator under LOCAL_AWS."""
         with self._making:
-            made = super().client(*args, **{**self._endpoint, **kwargs})
+            made = super().client(*args, **self._here(kwargs))
         redaction.install()
         return made
 
     def resource(self, *args: Any, **kwargs: Any) -> Any:
         """Make a resource, one at a time; all of them for the emulator under LOCAL_AWS."""
         with self._making:
-            made = super().resource(*args, **{**self._endpoint, **kwargs})
+            made = super().resource(*args, **self._here(kwargs))
         redaction.install()
         return made
+
+    def _here(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if self._endpoint_url is None:
+            return kwargs
+        # A proxy of this network does not know the emulator of this machine.
+        config = (kwargs.get("config") or Config()).merge(Config(proxies={}))
+        endpoint = kwargs.get("endpoint_url") or self._endpoint_url
+        return {**kwargs, "endpoint_url": endpoint, "config": config}
 
 
 def open_source(profile: str | None) -> BridgeSession:
@@ -66,16 +78,41 @@ def open_source(profile: str | None) -> BridgeSession:
         inner.set_credentials(local.SITE_ACCESS_KEY, local.SITE_SECRET_KEY)
         if not inner.get_config_variable("region"):
             inner.set_config_variable("region", local.DEFAULT_REGION)
+    inner.register("before-sign", _protect_signer)
     return BridgeSession(inner, endpoint)
+
+
+def _protect_signer(**event: Any) -> None:
+    """Withhold the token that is about to be sent, whichever client of account A sends it."""
+    # The event has no public way to them.
+    credentials = event["request_signer"]._credentials  # noqa: SLF001
+    if credentials is not None:
+        frozen = credentials.get_frozen_credentials()
+        redaction.protect(frozen.secret_key, frozen.token)
 
 
 def open_assumed(role: RoleConfig, source: boto3.session.Session) -> BridgeSession:
     """Open the session of `role`, to be assumed with the credentials of `source`."""
     endpoint = _emulator()
-    inner = _inner(None if endpoint else role.profile, role.region or source.region_name)
+    region = _region(role) or source.region_name
+    inner = _inner(None if endpoint else role.profile, region)
     # botocore has no public way to give a session refreshable credentials.
-    inner._credentials = AssumedRoleCredentials(_Assume(role, source))  # noqa: SLF001
+    setattr(inner, "_credentials", AssumedRoleCredentials(_Assume(role, source, region)))  # noqa: B010
     return BridgeSession(inner, endpoint)
+
+
+def _region(role: RoleConfig) -> str | None:
+    """Return the role's REGION, else that of the first stream that is reached through it."""
+    config = get_config()
+    if role.region:
+        return role.region
+    for stream in config.streams.values():
+        step = config.role_of(stream)
+        while step is not None and stream.region:
+            if step.alias == role.alias:
+                return stream.region
+            step = config.role(step.via) if step.via else None
+    return None
 
 
 def _emulator() -> str | None:
@@ -89,7 +126,8 @@ def _emulator() -> str | None:
 
 def _inner(profile: str | None, region: str | None) -> botocore.session.Session:
     inner = botocore.session.Session(profile=profile)
-    with explained(Path(hop="credentials", facts={"profile": repr(profile)})):
+    named = profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
+    with explained(Path(hop="credentials", facts={"profile": repr(named)} if named else {})):
         inner.get_scoped_config()
     # In the region, as AWS recommends: "Manage AWS STS in an AWS Region", IAM User Guide.
     inner.set_config_variable("sts_regional_endpoints", "regional")
@@ -106,9 +144,9 @@ def who_am_i(session: boto3.session.Session, path: Path) -> str:
     """
     with explained(path), redaction.quiet():
         region = path.region or session.region_name
-        sts = session.client("sts", region_name=region, config=STS_CONFIG)
-        path.region, path.endpoint = region, sts.meta.endpoint_url
-        arn: str = sts.get_caller_identity()["Arn"]
+        with closing(session.client("sts", region_name=region, config=STS_CONFIG)) as sts:
+            path.region, path.endpoint = region, sts.meta.endpoint_url
+            arn: str = sts.get_caller_identity()["Arn"]
         return arn
 
 
@@ -122,17 +160,17 @@ class explained:  # noqa: N801 - a context manager, used as a statement
         pass
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, (ClientError, BotoCoreError)):
+        if isinstance(error, BOTO_ERRORS):
             raise explain(error, self.path) from error
 
 
 class _Assume:
     """One call of AssumeRole, in botocore's terms."""
 
-    def __init__(self, role: RoleConfig, source: boto3.session.Session) -> None:
+    def __init__(self, role: RoleConfig, source: boto3.session.Session, region: str | None) -> None:
         self._role = role
         self._source = source
-        self._region = role.region or source.region_name
+        self._region = region
         self._sts: Any = None
 
     def __call__(self) -> dict[str, Any]:
@@ -178,12 +216,14 @@ class _Assume:
         )
         try:
             answer: dict[str, Any] = self._sts.assume_role(**_parameters(self._role))
-        except (ClientError, BotoCoreError) as error:
+        except BOTO_ERRORS as error:
             failure = explain(error, path)
             if failure.documents and not path.caller_arn:
                 # Both accounts' documents name the caller, and STS's message did not.
                 with suppress(AwsError):
-                    path.caller_arn = who_am_i(self._source, Path(hop="credentials"))
+                    path.caller_arn = who_am_i(
+                        self._source, Path(hop="credentials", region=self._region)
+                    )
                 failure = explain(error, path)
             raise failure from error
         return answer

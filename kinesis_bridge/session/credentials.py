@@ -6,15 +6,25 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.credentials import DeferredRefreshableCredentials
+from botocore.credentials import DeferredRefreshableCredentials, ReadOnlyCredentials
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
 ADVISORY_SECONDS = 900.0
 MANDATORY_SECONDS = 600.0
 RETRY_SECONDS = 30.0
 SHARED_FAILURE_SECONDS = 1.0
+
+
+class FrozenCredentials(ReadOnlyCredentials):
+    """botocore's tuple of secrets, without showing them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
 
 
 class AssumedRoleCredentials(DeferredRefreshableCredentials):
@@ -37,6 +47,7 @@ class AssumedRoleCredentials(DeferredRefreshableCredentials):
         self._fetched_at = 0.0
         self._failed_at = float("-inf")
         self._failure: Exception | None = None
+        self._dropped = False
         self.assumed_role_arn: str | None = None
         """``arn:aws:sts::<B>:assumed-role/<role>/<session>`` of the last refresh."""
         self.expires_at: datetime | None = None
@@ -44,8 +55,16 @@ class AssumedRoleCredentials(DeferredRefreshableCredentials):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.assumed_role_arn or 'a role not assumed yet'}>"
 
-    def refresh_needed(self, refresh_in: float | None = None) -> bool:
+    # The stubs know neither fractions of a second nor what botocore keeps to itself.
+    _refresh_lock: threading.Lock
+    _frozen_credentials: ReadOnlyCredentials | None
+    _advisory_refresh_timeout: Any
+    _mandatory_refresh_timeout: Any
+
+    def refresh_needed(self, refresh_in: Any = None) -> bool:
         """Tell whether a refresh is due within `refresh_in` seconds of the end."""
+        if self._dropped:
+            return True
         if not super().refresh_needed(refresh_in):
             return False
         advisory = refresh_in is None or refresh_in > self._mandatory_refresh_timeout
@@ -54,26 +73,35 @@ class AssumedRoleCredentials(DeferredRefreshableCredentials):
             advisory and backing_off and not super().refresh_needed(self._mandatory_refresh_timeout)
         )
 
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Return access key, secret and token of one refresh; assume the role where that is due."""
+        return FrozenCredentials(*super().get_frozen_credentials())
+
     def drop(self) -> bool:
-        """Forget credentials that AWS called expired; False where they are fresh from STS."""
+        """Have the next use fetch new ones, since AWS called these expired.
+
+        Returns False where they are fresh from STS: new ones would be no better.
+        """
         with self._refresh_lock:
             age = time.monotonic() - self._fetched_at
-            if self._frozen_credentials is None or age < min(5.0, self._lifetime / 4):
+            if self._frozen_credentials is not None and age < min(5.0, self._lifetime / 4):
                 return False
-            self._frozen_credentials = None
+            # They stay until then: another thread may be about to sign with them.
+            self._dropped = True
             return True
 
     def _fetch_scaled(self) -> dict[str, Any]:
         # Runs under botocore's refresh lock.
         now = time.monotonic()
         if self._failure is not None and now < self._failed_at + SHARED_FAILURE_SECONDS:
-            raise self._failure
+            # Without the frames of whoever raised it before: they would pile up.
+            raise self._failure.with_traceback(None)
         try:
             metadata = self._fetch()
         except Exception as error:
             self._failure, self._failed_at = error, time.monotonic()
             raise
-        self._failure, self._failed_at = None, float("-inf")
+        self._failure, self._failed_at, self._dropped = None, float("-inf"), False
         self.expires_at = datetime.fromisoformat(metadata["expiry_time"])
         self._fetched_at = time.monotonic()
         self._lifetime = max(0.0, (self.expires_at - datetime.now(UTC)).total_seconds())

@@ -1,17 +1,30 @@
 """A small HTTP server that answers as AWS does, with whatever a test wants to hear.
 
 ``AwsServer`` records each request and asks the test's handler for the reply. :func:`sts_error` and
-:func:`kinesis_error` make replies in the two services' wire formats.
+:func:`kinesis_error` make replies in the two services' wire formats. :class:`Answers` is a handler
+that works, but for what a test replaces. :func:`manage` runs the demo project's commands.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
 from urllib.parse import parse_qs
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLE_ARN = "arn:aws:iam::222222222222:role/EventWriter"
+SITE_ARN = "arn:aws:iam::111111111111:user/site"
 
 
 @dataclass
@@ -20,6 +33,15 @@ class Request:
     action: str
     parameters: dict
     headers: dict = field(repr=False, default_factory=dict)
+
+    @property
+    def access_key(self):
+        return self.headers["Authorization"].split("Credential=")[1].split("/")[0]
+
+    @property
+    def scope(self):
+        """Region and service that the request was signed for."""
+        return tuple(self.headers["Authorization"].split("Credential=")[1].split("/")[2:4])
 
 
 @dataclass
@@ -51,7 +73,10 @@ class AwsServer:
                     request = Request("sts", form.pop("Action"), form, dict(self.headers))
                 outer.requests.append(request)
                 reply = handler(request)
-                self.send_response(reply.status)
+                # send_response would add a Date of its own.
+                self.send_response_only(reply.status)
+                if "Date" not in reply.headers:
+                    self.send_header("Date", self.date_time_string())
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(reply.body)))
@@ -61,10 +86,15 @@ class AwsServer:
             def log_message(self, *args):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 128  # fifty threads at once are a test, not an outage
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        )
 
     def __enter__(self):
         self._thread.start()
@@ -75,11 +105,184 @@ class AwsServer:
         self._thread.join()
         self._server.server_close()
 
+    def of(self, action):
+        return [request for request in self.requests if request.action == action]
+
     def count(self, action):
-        return sum(request.action == action for request in self.requests)
+        return len(self.of(action))
+
+    @property
+    def environment(self):
+        """What makes boto3 of this or another process come here, as account A's user."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "AKIATESTSITE00000000",
+            "AWS_SECRET_ACCESS_KEY": "secret-of-the-site-itself-0123456789abcd",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
 
 
-def caller_identity(arn="arn:aws:iam::111111111111:user/site"):
+class Answers:
+    """A handler: both accounts work, one shard keeps the records; `replaced` by action.
+
+    A replacement is a reply or a callable from the request to a reply; None falls back to what
+    works.
+    """
+
+    def __init__(self, *, seconds=3600.0, **replaced):
+        self.seconds = seconds
+        self.replaced = replaced
+        self.records = []
+        self.numbers = count(1)
+        self._lock = threading.Lock()
+        self.working = {
+            "GetCallerIdentity": self.caller,
+            "AssumeRole": self.assume,
+            "PutRecords": self.put,
+            "ListShards": self.shards,
+            "GetShardIterator": self.iterator,
+            "GetRecords": self.read,
+        }
+
+    def __call__(self, request):
+        replaced = self.replaced.get(request.action)
+        reply = replaced(request) if callable(replaced) else replaced
+        return self.working[request.action](request) if reply is None else reply
+
+    def caller(self, request):
+        if request.access_key.startswith("ASIATEST"):
+            return caller_identity("arn:aws:sts::222222222222:assumed-role/EventWriter/tests")
+        return caller_identity()
+
+    def assume(self, request):
+        return assumed(request, self.seconds, next(self.numbers))
+
+    def put(self, request):
+        return kinesis_reply(
+            {
+                "FailedRecordCount": 0,
+                "Records": [self.keep(entry) for entry in request.parameters["Records"]],
+            }
+        )
+
+    def keep(self, entry):
+        with self._lock:
+            number = str(len(self.records) + 1)
+            self.records.append(
+                {
+                    "SequenceNumber": number,
+                    "ApproximateArrivalTimestamp": time.time(),
+                    "Data": entry["Data"],
+                    "PartitionKey": entry["PartitionKey"],
+                }
+            )
+        return {"ShardId": "shardId-000000000000", "SequenceNumber": number}
+
+    def shards(self, request):
+        return kinesis_reply(
+            {
+                "Shards": [
+                    {
+                        "ShardId": "shardId-000000000000",
+                        "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": str(2**128 - 1)},
+                        "SequenceNumberRange": {"StartingSequenceNumber": "0"},
+                    }
+                ]
+            }
+        )
+
+    def iterator(self, request):
+        start = {
+            "LATEST": len(self.records),
+            "AT_SEQUENCE_NUMBER": int(request.parameters.get("StartingSequenceNumber", 1)) - 1,
+        }
+        at = start.get(request.parameters["ShardIteratorType"], 0)
+        return kinesis_reply({"ShardIterator": str(at)})
+
+    def read(self, request):
+        at = int(request.parameters["ShardIterator"])
+        records = self.records[at : at + request.parameters["Limit"]]
+        following = str(at + len(records))
+        return kinesis_reply(
+            {"Records": records, "NextShardIterator": following, "MillisBehindLatest": 0}
+        )
+
+    @property
+    def payloads(self):
+        return [base64.b64decode(record["Data"]) for record in self.records]
+
+
+def bridge(**role):
+    """KINESIS_BRIDGE with one role and one stream, for an AWS that is not the emulator."""
+    return {
+        "SOURCE": "/tests",
+        "ROLES": {"writer": {"ROLE_ARN": ROLE_ARN, **role}},
+        "STREAMS": {"default": {"STREAM": "orders", "ROLE": "writer", "REGION": "eu-west-1"}},
+    }
+
+
+def closed_port():
+    """A port of 127.0.0.1 on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+def environment(tmp_path, **changed):
+    """The demo project's environment, whole: nothing of the tester's own, nor of a .env."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "KINESIS_"))}
+    return {
+        **kept,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "DJANGO_SETTINGS_MODULE": "demo_project.settings",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/demo.sqlite3",
+        "COLUMNS": "80",
+        "KINESIS_STREAM": "orders",
+        "KINESIS_ROLE_ARN": ROLE_ARN,
+        "KINESIS_EXTERNAL_ID": "demo-shop",
+        "KINESIS_REGION": "eu-west-1",
+        "KINESIS_SESSION_NAME": "",
+        "KINESIS_PROFILE": "",
+        "KINESIS_DELIVERY": "direct",
+        "KINESIS_SOURCE": "/demo-shop",
+        "KINESIS_LOCAL_AWS": "False",
+        "KINESIS_LOCAL_AWS_URL": f"http://127.0.0.1:{closed_port()}",
+        **changed,
+    }
+
+
+def python(*arguments, env):
+    """Run Python in the project to its end."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def manage(*arguments, env):
+    """Run ``manage.py`` of the demo project to its end."""
+    return python("manage.py", *arguments, env=env)
+
+
+def start_manage(*arguments, env):
+    """Start ``manage.py`` of the demo project; the caller ends it."""
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def caller_identity(arn=SITE_ARN):
     account = arn.split(":")[4]
     return Reply(
         200,

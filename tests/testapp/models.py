@@ -59,3 +59,103 @@ class Plain(models.Model):
     """Not declared."""
 
     name = models.CharField(max_length=50, default="")
+
+
+class ComplexField(models.Field):
+    """A third-party field: the database keeps it, JSON has no form for it."""
+
+    def db_type(self, connection):
+        return "varchar(50)"
+
+    def from_db_value(self, value, expression, connection):
+        return None if value is None else complex(value)
+
+    def get_prep_value(self, value):
+        return None if value is None else str(value)
+
+
+@publishes("test.sample", key="code", fields="__all__")
+class Sample(models.Model):
+    """A field of each kind."""
+
+    code = models.CharField(max_length=300, null=True)
+    count = models.IntegerField(default=1)
+    doubled = models.GeneratedField(
+        expression=models.F("count") * 2, output_field=models.IntegerField(), db_persist=True
+    )
+    weight = models.FloatField(null=True)
+    price = models.DecimalField(max_digits=8, decimal_places=2, null=True)
+    active = models.BooleanField(default=True)
+    when = models.DateTimeField(null=True)
+    day = models.DateField(null=True)
+    lasts = models.DurationField(null=True)
+    token = models.UUIDField(null=True)
+    raw = models.BinaryField(null=True)
+    doc = models.FileField(blank=True)
+    extra = models.JSONField(null=True)
+    wave = ComplexField(null=True)
+
+
+class PlaceProxy(Place):
+    class Meta:
+        proxy = True
+
+
+class RestaurantProxy(Restaurant):
+    class Meta:
+        proxy = True
+
+
+@publishes("test.branch", fields=["id", "size"])
+class Branch(models.Model):
+    """Points to a table of multi-table inheritance and to its own."""
+
+    size = models.IntegerField(default=0)
+    place = models.ForeignKey(Place, models.CASCADE, null=True)
+    parent = models.ForeignKey("self", models.CASCADE, null=True)
+
+
+@publishes("test.document", fields=["id", "title"])
+class Document(models.Model):
+    """Has its own save(), and a manager that hides rows."""
+
+    class Visible(models.Manager):
+        def get_queryset(self):
+            return super().get_queryset().filter(hidden=False)
+
+    title = models.CharField(max_length=50)
+    note = models.CharField(max_length=50, default="")
+    hidden = models.BooleanField(default=False)
+
+    objects = Visible()
+
+    class Meta:
+        base_manager_name = "objects"
+
+    def save(self, *args, **kwargs):
+        self.title = self.title.upper()
+        super().save(*args, **kwargs)
+        self.was_saved = True
+
+
+@publishes("test.note", fields=["id"], on=["created"])
+class Note(models.Model):
+    """Its deletes are nobody's business: they stay fast."""
+
+    plain = models.ForeignKey(Plain, models.CASCADE, null=True)
+
+
+@publishes("test.seat", fields=["row", "number"])
+class Seat(models.Model):
+    pk = models.CompositePrimaryKey("row", "number")
+    row = models.CharField(max_length=5)
+    number = models.IntegerField()
+    taken = models.BooleanField(default=False)
+
+
+@publishes("test.gauge", fields=["double"])
+class Gauge(models.Model):
+    level = models.IntegerField(default=0)
+    double = models.GeneratedField(
+        expression=models.F("level") * 2, output_field=models.IntegerField(), db_persist=True
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_type
+from typing import assert_type
 
+from boto3.session import Session
 from django.contrib.auth.models import User
 
 from kinesis_bridge import (
@@ -35,7 +36,7 @@ async def in_async_code() -> None:
 
 
 def sessions() -> None:
-    assert_type(get_session("s3-viewer"), "Session")
+    assert_type(get_session("s3-viewer"), Session)
     get_session().client("sts").get_caller_identity()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
@@ -28,14 +29,16 @@ class Command(BridgeCommand):
     def run(self, **options: Any) -> None:
         if not 0 <= options["port"] <= 65535:
             raise CommandError(f"--port must be 0 (any free one) to 65535, not {options['port']}")
-        emulator = Emulator(options["port"])
-        config = get_config()
-        self.announce(emulator.url, config)
-        ended = threading.Event()
+        # Before anybody can know that it runs. A shell's background job ignores SIGINT: set both.
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: ended.set())
-        ended.wait()
-        emulator.stop()
+            signal.signal(number, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):
+            emulator = Emulator(options["port"])
+            try:
+                self.announce(emulator.url, get_config())
+                threading.Event().wait()
+            finally:
+                emulator.stop()
 
     def announce(self, url: str, config: Any) -> None:
         """Print where it listens and what it has."""

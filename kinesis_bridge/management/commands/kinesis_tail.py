@@ -33,8 +33,10 @@ class Command(BridgeCommand):
     def run(self, **options: Any) -> dict[str, Any] | None:
         if options["json"] and options["follow"] and options["limit"] is None:
             raise CommandError("--json prints one document at the end: with --follow give --limit.")
-        reader = Reader(get_config().stream(options["stream"]))
+        if options["limit"] is not None and options["limit"] < 1:
+            raise CommandError(f"--limit must be at least 1, not {options['limit']}")
         start = _start(options["from"])
+        reader = Reader(get_config().stream(options["stream"]))
         events = []
         try:
             for record in reader.tail(start, limit=options["limit"], follow=options["follow"]):
@@ -43,6 +45,7 @@ class Command(BridgeCommand):
                 else:
                     line = record.data.decode(errors="backslashreplace")
                     self.stdout.write(f"{record.shard_id} {record.partition_key} {line}")
+                    self.stdout.flush()  # whoever follows through a pipe wants it now
         except KeyboardInterrupt:
             pass
         finally:
@@ -51,8 +54,9 @@ class Command(BridgeCommand):
 
 
 def _start(text: str) -> Start:
-    if text in {"oldest", "latest"}:
-        return text  # type: ignore[return-value] - just compared
+    words: dict[str, Start] = {"oldest": "oldest", "latest": "latest"}
+    if text in words:
+        return words[text]
     try:
         moment = parse_datetime(text)
     except ValueError:

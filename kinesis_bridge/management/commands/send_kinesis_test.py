@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from django.core.management.base import CommandError
+from rich.markup import escape
 
 from kinesis_bridge.management.output import BridgeCommand
 from kinesis_bridge.proof import send_test
@@ -53,4 +54,5 @@ class Command(BridgeCommand):
     def progress(self, hop: str, found: str) -> None:
         """Show one hop as it is done."""
         if not self.as_json:
-            self.console.print(f"[bold]{hop:>12}[/bold]  {found}", highlight=False, soft_wrap=True)
+            line = f"[bold]{hop:>12}[/bold]  {escape(found)}"
+            self.console.print(line, highlight=False, soft_wrap=True)

@@ -1,0 +1,541 @@
+"""Which record may go next: pure bookkeeping, no I/O, one thread.
+
+The order of a lane survives whatever fails, because a lane has at most one unit under way, and none
+behind one that failed until that is acknowledged or given up. Times are seconds of a monotonic
+clock, passed in by the caller.
+
+The plain schedule is the hot path of everything unaggregated: its loops are written out.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections import deque
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from .event import PutResult, RejectedRecord
+from .packing import Item
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+
+    from .event import Record, Result
+    from .packing import Packing
+
+    Final = list[tuple[Item, Result]]
+
+BASE_PAUSE_SECONDS = 0.05
+MAX_PAUSE_SECONDS = 5.0
+THROTTLED = "ProvisionedThroughputExceededException"
+_ALL_ACKNOWLEDGED = {PutResult}
+U = TypeVar("U")
+
+
+def jitter(attempts: int) -> float:
+    """Return a full-jitter pause in seconds, before attempt number `attempts` + 1.
+
+    "Exponential Backoff And Jitter", AWS Architecture Blog.
+    """
+    return random.uniform(0, min(MAX_PAUSE_SECONDS, BASE_PAUSE_SECONDS * 2**attempts))  # noqa: S311
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one request, and the memory between, may hold."""
+
+    records: int
+    """Records a request."""
+    bytes: int
+    """Bytes a request, keys included."""
+    buffered_bytes: int
+    """Bytes taken from the source that wait for their lane."""
+    buffered_records: int
+    """The same in records."""
+
+
+class Unit(NamedTuple):
+    """Some records of one lane, sent as one record and answered by one answer."""
+
+    lane: Hashable
+    items: list[Item]
+    record: Record
+
+
+@dataclass(slots=True)
+class Request(Generic[U]):
+    """What goes at once: no two units of one lane."""
+
+    units: list[U]
+    """What is answered one by one."""
+    bytes: int = 0
+    """Size of the records, keys included."""
+    records: list[Record] = field(default_factory=list)
+    """What is sent, one for each unit."""
+    lanes: list[Hashable] = field(default_factory=list)
+    """The lane of each unit."""
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """A lane whose last unit failed."""
+
+    attempts: int
+    since: float
+
+
+class Schedule(ABC, Generic[U]):
+    """Feeds on records, hands out requests, takes their answers."""
+
+    def __init__(
+        self,
+        records: Iterable[Record],
+        limits: Limits,
+        retry_seconds: float,
+        shard_of: Callable[[Hashable], str | None] = lambda _: None,
+    ) -> None:
+        """`shard_of` tells in which shard a lane was last seen, where that is known."""
+        self._source: Iterator[Item] | None = enumerate(records)
+        self._limits = limits
+        self._retry_seconds = retry_seconds
+        self._shard_of = shard_of
+        self._due: deque[U] = deque()
+        """Units that may go at once: retries, leftovers, successors of acknowledged ones."""
+        self._delayed: list[tuple[float, int, U]] = []
+        self._order = count()
+        self._troubles: dict[Hashable, _Trouble] = {}
+        self._paused: dict[str, float] = {}
+        """Throttled shards, and until when."""
+        self._throttled: dict[str, int] = {}
+        """How often in a row a shard throttled."""
+        self._open = 0
+        """Records taken from the source and not answered."""
+        self._waiting = 0
+        """Those of them that wait behind another one of their lane."""
+        self._waiting_bytes = 0
+        self.rejected: list[str] = []
+        """Codes of the records rejected since somebody looked, one for each."""
+        self.in_flight = 0
+        """Requests under way."""
+        self.retried = 0
+        """Units sent again."""
+        self.short_requests = 0
+        """Requests that left with room while records waited for their own lane."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything was answered."""
+        return self._source is None and not self._open
+
+    @property
+    def next_due(self) -> float | None:
+        """When a delayed unit is due; None where none waits."""
+        return self._delayed[0][0] if self._delayed else None
+
+    def is_all(self, request: Request[U]) -> bool:
+        """Tell whether `request` is all there is left to send."""
+        return self._source is None and self._open == sum(map(len, map(self.items, request.units)))
+
+    def next_request(self, now: float) -> Request[U] | None:
+        """Return the next request; None where nothing may go now."""
+        while self._delayed and self._delayed[0][0] <= now:
+            self._due.append(heappop(self._delayed)[2])
+        if self._paused:
+            self._hold_back(now)
+        request: Request[U] = Request([])
+        self._fill(request)
+        if not request.units:
+            return None
+        self.in_flight += 1
+        if len(request.units) < self._limits.records // 2 < self._waiting:
+            self.short_requests += 1
+        return request
+
+    @abstractmethod
+    def items(self, unit: U) -> list[Item]:
+        """Return the records of a unit, with their numbers."""
+
+    @abstractmethod
+    def _fill(self, request: Request[U]) -> None:
+        """Add the units that may go, within the limits."""
+
+    @abstractmethod
+    def _free(self, lane: Hashable) -> None:
+        """Let the next unit of `lane` go."""
+
+    @abstractmethod
+    def _behind(self, lane: Hashable) -> list[Item]:
+        """Remove a lane; return what waited in it."""
+
+    def _hold_back(self, now: float) -> None:
+        """Put off the units whose shard asks for a rest."""
+        self._paused = {shard: until for shard, until in self._paused.items() if until > now}
+        for _ in range(len(self._due)):
+            unit = self._due.popleft()
+            until = self._paused.get(self._shard_of(self._lane(unit)) or "")
+            if until is None:
+                self._due.append(unit)
+            else:
+                heappush(self._delayed, (until, next(self._order), unit))
+
+    @abstractmethod
+    def _lane(self, unit: U) -> Hashable:
+        """Return the lane of a unit."""
+
+    def _full(self) -> bool:
+        limits = self._limits
+        return (
+            self._waiting >= limits.buffered_records or self._waiting_bytes >= limits.buffered_bytes
+        )
+
+    # Answers
+
+    def settle(self, request: Request[U], answers: Sequence[Result], now: float) -> Final:
+        """Take a request's answers; return those that are final, by record."""
+        self.in_flight -= 1
+        if set(map(type, answers)) == _ALL_ACKNOWLEDGED and not self._troubles:
+            return self._acknowledge(request, answers)
+        final: Final = []
+        rests: dict[str, float] = {}
+        for unit, lane, answer in zip(request.units, request.lanes, answers, strict=True):
+            if isinstance(answer, RejectedRecord) and not answer.poison:
+                final += self._fail(unit, lane, answer, now, rests)
+                continue
+            items = self.items(unit)
+            final += [(item, answer) for item in items]
+            self._open -= len(items)
+            if isinstance(answer, RejectedRecord):
+                self.rejected += [answer.code] * len(items)
+            self._troubles.pop(lane, None)
+            self._free(lane)
+            if isinstance(answer, PutResult):
+                self._throttled.pop(answer.shard_id, None)
+        return final
+
+    def _acknowledge(self, request: Request[U], answers: Sequence[Result]) -> Final:
+        final: Final = []
+        for unit, lane, answer in zip(request.units, request.lanes, answers, strict=True):
+            items = self.items(unit)
+            final += [(item, answer) for item in items]
+            self._open -= len(items)
+            self._free(lane)
+        return final
+
+    def _fail(
+        self,
+        unit: U,
+        lane: Hashable,
+        answer: RejectedRecord,
+        now: float,
+        rests: dict[str, float],
+    ) -> Final:
+        trouble = self._troubles.get(lane)
+        if trouble is None:
+            trouble = self._troubles[lane] = _Trouble(0, now)
+        due = now + jitter(trouble.attempts)
+        if answer.code == THROTTLED and (shard := self._shard_of(lane)):
+            # The shard is over its rate, not the key: all its lanes rest, once for this request.
+            if shard not in rests:
+                self._throttled[shard] = self._throttled.get(shard, 0) + 1
+                rests[shard] = self._paused[shard] = now + jitter(self._throttled[shard])
+            due = rests[shard]
+        trouble.attempts += 1
+        if due >= trouble.since + self._retry_seconds:
+            # What waits behind it goes too: sent now, it would overtake.
+            del self._troubles[lane]
+            return self._reject([*self.items(unit), *self._behind(lane)], answer)
+        self.retried += 1
+        heappush(self._delayed, (due, next(self._order), unit))
+        return []
+
+    def _reject(self, items: list[Item], answer: RejectedRecord) -> Final:
+        self._open -= len(items)
+        self.rejected += [answer.code] * len(items)
+        return [(item, answer) for item in items]
+
+    def put_back(self, request: Request[U]) -> None:
+        """Take back a request that failed as a whole: it goes first when sending goes on."""
+        self.in_flight -= 1
+        self.send_again(request.units)
+
+    def send_again(self, units: Sequence[U]) -> None:
+        """Take back units that went in vain; their lanes are still theirs."""
+        self.retried += len(units)
+        self._due.extendleft(reversed(units))
+
+    def abandon(self, answer: RejectedRecord) -> Final:
+        """Reject everything that is not under way, and read no more."""
+        self._source = None
+        return self._reject(self.recall(), answer)
+
+    def recall(self) -> list[Item]:
+        """Remove everything that is not under way; return it in the order given."""
+        units = [*self._due, *(entry[2] for entry in self._delayed)]
+        self._due.clear()
+        self._delayed.clear()
+        items = [item for unit in units for item in self.items(unit)]
+        for unit in units:
+            items += self._behind(self._lane(unit))
+        return sorted(items + self._recall_waiting())
+
+    @abstractmethod
+    def _recall_waiting(self) -> list[Item]:
+        """Remove and return what waits in the lanes that are left."""
+
+
+class PlainSchedule(Schedule[Item]):
+    """One event, one record; a lane per partition key. A unit is an item."""
+
+    def __init__(
+        self,
+        records: Iterable[Record],
+        limits: Limits,
+        retry_seconds: float,
+        shard_of: Callable[[Hashable], str | None] = lambda _: None,
+    ) -> None:
+        super().__init__(records, limits, retry_seconds, shard_of)
+        self._lanes: dict[Hashable, deque[Item] | None] = {}
+        """The keys with a record due, delayed or under way, and what waits behind it."""
+
+    def items(self, unit: Item) -> list[Item]:
+        """Return the one record."""
+        return [unit]
+
+    def _lane(self, unit: Item) -> Hashable:
+        return unit[1].partition_key
+
+    def is_all(self, request: Request[Item]) -> bool:
+        """Tell whether `request` is all there is left to send."""
+        return self._source is None and self._open == len(request.units)
+
+    def _fill(self, request: Request[Item]) -> None:
+        units, due = request.units, self._due
+        most = self._limits.records
+        room = whole = self._limits.bytes
+        while due and len(units) < most:
+            room -= due[0][1].size
+            if room < 0 and units:
+                room += due[0][1].size
+                break
+            units.append(due.popleft())
+        else:
+            room = self._read(units, room)
+        request.bytes = whole - room
+        request.records = [item[1] for item in units]
+        request.lanes = [record.partition_key for record in request.records]
+
+    def _read(self, units: list[Item], room: int) -> int:
+        """Take records from the source while the request has room; return the room left."""
+        source, lanes, limits = self._source, self._lanes, self._limits
+        missing = limits.records - len(units)
+        if source is None or missing <= 0 or self._full():
+            return room
+        add = units.append
+        for item in source:
+            record = item[1]
+            key = record.partition_key
+            size = len(record.data) + (len(key) if key.isascii() else len(key.encode()))
+            self._open += 1
+            if key in lanes:
+                waiting = lanes[key]
+                if waiting is None:
+                    waiting = lanes[key] = deque()
+                waiting.append(item)
+                self._waiting += 1
+                self._waiting_bytes += size
+                if self._full():
+                    return room
+                continue
+            lanes[key] = None
+            if size > room and units:
+                self._due.append(item)
+                return room
+            room -= size
+            add(item)
+            missing -= 1
+            if not missing:
+                return room
+        self._source = None
+        return room
+
+    def _acknowledge(self, request: Request[Item], answers: Sequence[Result]) -> Final:
+        lanes = self._lanes
+        for key in request.lanes:
+            if lanes[key] is None:
+                del lanes[key]
+            else:
+                self._free(key)
+        self._open -= len(answers)
+        return list(zip(request.units, answers, strict=True))
+
+    def _free(self, lane: Hashable) -> None:
+        waiting = self._lanes[lane]
+        if waiting is None:
+            del self._lanes[lane]
+            return
+        item = waiting.popleft()
+        if not waiting:
+            self._lanes[lane] = None
+        self._left(item)
+        self._due.append(item)
+
+    def _left(self, item: Item) -> None:
+        self._waiting -= 1
+        self._waiting_bytes -= item[1].size
+
+    def _behind(self, lane: Hashable) -> list[Item]:
+        items = list(self._lanes.pop(lane) or ())
+        for item in items:
+            self._left(item)
+        return items
+
+    def _recall_waiting(self) -> list[Item]:
+        items: list[Item] = []
+        for lane, waiting in self._lanes.items():  # lanes under way stay theirs
+            items += waiting or ()
+            self._lanes[lane] = None
+        for item in items:
+            self._left(item)
+        return items
+
+
+class RelaxedSchedule(PlainSchedule):
+    """No order is kept: each record is its own lane, whatever its key."""
+
+    def _lane(self, unit: Item) -> Hashable:
+        return unit[0]
+
+    def _fill(self, request: Request[Item]) -> None:
+        super()._fill(request)
+        request.lanes = [unit[0] for unit in request.units]
+
+    def _read(self, units: list[Item], room: int) -> int:
+        missing = self._limits.records - len(units)
+        while self._source is not None and missing:
+            item = next(self._source, None)
+            if item is None:
+                self._source = None
+                break
+            self._open += 1
+            self._lanes[item[0]] = None
+            size = item[1].size
+            if size > room and units:
+                self._due.append(item)
+                break
+            room -= size
+            units.append(item)
+            missing -= 1
+        return room
+
+
+class PackedSchedule(Schedule[Unit]):
+    """Records packed by their lane: reads a window, then packs as much of each lane as fits."""
+
+    def __init__(
+        self,
+        records: Iterable[Record],
+        limits: Limits,
+        retry_seconds: float,
+        packing: Packing,
+        shard_of: Callable[[Hashable], str | None] = lambda _: None,
+    ) -> None:
+        super().__init__(records, limits, retry_seconds, shard_of)
+        self._packing = packing
+        self._lanes: dict[Hashable, deque[Item]] = {}
+        """The lanes with anything open, and what waits in them."""
+        self._ready: deque[Hashable] = deque()
+        """Those of them that have nothing due, delayed or under way."""
+
+    def items(self, unit: Unit) -> list[Item]:
+        """Return the records packed into it."""
+        return unit.items
+
+    def _lane(self, unit: Unit) -> Hashable:
+        return unit.lane
+
+    def repack(self, packing: Packing) -> None:
+        """Make the lanes anew, by `packing`; only while nothing is under way."""
+        items = self.recall()
+        self._packing = packing
+        self._troubles.clear()
+        self._lanes.clear()
+        self._ready.clear()
+        for item in items:
+            self._queue(item)
+
+    def _fill(self, request: Request[Unit]) -> None:
+        self._read()
+        units = request.units
+        room = self._limits.bytes
+        while len(units) < self._limits.records:
+            if self._due:
+                unit = self._due.popleft()
+            elif self._ready:
+                unit = self._pack(self._ready.popleft())
+            else:
+                break
+            if unit.record.size > room and units:
+                self._due.appendleft(unit)
+                break
+            room -= unit.record.size
+            units.append(unit)
+        request.bytes = self._limits.bytes - room
+        request.records = [unit.record for unit in units]
+        request.lanes = [unit.lane for unit in units]
+
+    def _pack(self, lane: Hashable) -> Unit:
+        items, record = self._packing.take(lane, self._lanes[lane])
+        self._leave(items)
+        return Unit(lane, items, record)
+
+    def _read(self) -> None:
+        """Fill the window from the source."""
+        source, limits, most = self._source, self._limits, self._limits.buffered_bytes
+        if source is None or self._full():
+            return
+        for item in source:
+            self._open += 1
+            self._queue(item)
+            if self._waiting >= limits.buffered_records or self._waiting_bytes >= most:
+                return
+        self._source = None
+
+    def _queue(self, item: Item) -> None:
+        record = item[1]
+        self._waiting += 1
+        self._waiting_bytes += len(record.data)
+        lane = self._packing.lane(record)
+        queue = self._lanes.get(lane)
+        if queue is None:
+            self._lanes[lane] = deque((item,))
+            self._ready.append(lane)
+        else:
+            queue.append(item)
+
+    def _free(self, lane: Hashable) -> None:
+        if self._lanes[lane]:
+            self._ready.append(lane)
+        else:
+            del self._lanes[lane]
+
+    def _behind(self, lane: Hashable) -> list[Item]:
+        items = list(self._lanes.pop(lane))
+        self._leave(items)
+        return items
+
+    def _leave(self, items: list[Item]) -> None:
+        self._waiting -= len(items)
+        self._waiting_bytes -= sum(len(item[1].data) for item in items)
+
+    def _recall_waiting(self) -> list[Item]:
+        items = [item for queue in self._lanes.values() for item in queue]
+        for queue in self._lanes.values():  # lanes under way stay theirs
+            queue.clear()
+        for lane in self._ready:
+            del self._lanes[lane]
+        self._ready.clear()
+        self._leave(items)
+        return items
