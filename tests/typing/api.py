@@ -20,9 +20,6 @@ from kinesis_bridge.client import KinesisClient
 from kinesis_bridge.event import PutResult
 from kinesis_bridge.testing import CapturedEvents, assert_published, capture_events
 
-if TYPE_CHECKING:
-    pass
-
 assert_type(publishes("auth.user", key="pk", fields=["id"])(User), type[User])
 assert_type(publish("shop.cart.abandoned", {"cart": 7}, key="customer-9"), Event)
 assert_type(streams["default"].publish("a.b", {}, key="1", subject="s"), Event)

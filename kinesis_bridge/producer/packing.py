@@ -9,14 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from .aggregation import Packer
-from .event import Record
+from kinesis_bridge.aggregation import Packer
+from kinesis_bridge.event import Record
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Hashable
 
-    from .aggregation import ShardMap
+    from kinesis_bridge.aggregation import ShardMap
 
 REMEMBERED_KEYS = 50_000
 Item = tuple[int, Record]

@@ -4,7 +4,7 @@ The order of a lane survives whatever fails, because a lane has at most one unit
 behind one that failed until that is acknowledged or given up. Times are seconds of a monotonic
 clock, passed in by the caller.
 
-The plain schedule is the hot path of everything unaggregated: its loops are written out.
+:mod:`.plain` sends one event a record, :mod:`.packed` many.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from .event import PutResult, RejectedRecord
-from .packing import Item
+from kinesis_bridge.event import PutResult, RejectedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
-    from .event import Record, Result
-    from .packing import Packing
+    from kinesis_bridge.event import Record, Result
+
+    from .packing import Item
 
     Final = list[tuple[Item, Result]]
 
@@ -55,14 +55,6 @@ class Limits:
     """Bytes taken from the source that wait for their lane."""
     buffered_records: int
     """The same in records."""
-
-
-class Unit(NamedTuple):
-    """Some records of one lane, sent as one record and answered by one answer."""
-
-    lane: Hashable
-    items: list[Item]
-    record: Record
 
 
 @dataclass(slots=True)
@@ -284,258 +276,3 @@ class Schedule(ABC, Generic[U]):
     @abstractmethod
     def _recall_waiting(self) -> list[Item]:
         """Remove and return what waits in the lanes that are left."""
-
-
-class PlainSchedule(Schedule[Item]):
-    """One event, one record; a lane per partition key. A unit is an item."""
-
-    def __init__(
-        self,
-        records: Iterable[Record],
-        limits: Limits,
-        retry_seconds: float,
-        shard_of: Callable[[Hashable], str | None] = lambda _: None,
-    ) -> None:
-        super().__init__(records, limits, retry_seconds, shard_of)
-        self._lanes: dict[Hashable, deque[Item] | None] = {}
-        """The keys with a record due, delayed or under way, and what waits behind it."""
-
-    def items(self, unit: Item) -> list[Item]:
-        """Return the one record."""
-        return [unit]
-
-    def _lane(self, unit: Item) -> Hashable:
-        return unit[1].partition_key
-
-    def is_all(self, request: Request[Item]) -> bool:
-        """Tell whether `request` is all there is left to send."""
-        return self._source is None and self._open == len(request.units)
-
-    def _fill(self, request: Request[Item]) -> None:
-        units, due = request.units, self._due
-        most = self._limits.records
-        room = whole = self._limits.bytes
-        while due and len(units) < most:
-            room -= due[0][1].size
-            if room < 0 and units:
-                room += due[0][1].size
-                break
-            units.append(due.popleft())
-        else:
-            room = self._read(units, room)
-        request.bytes = whole - room
-        request.records = [item[1] for item in units]
-        request.lanes = [record.partition_key for record in request.records]
-
-    def _read(self, units: list[Item], room: int) -> int:
-        """Take records from the source while the request has room; return the room left."""
-        source, lanes, limits = self._source, self._lanes, self._limits
-        missing = limits.records - len(units)
-        if source is None or missing <= 0 or self._full():
-            return room
-        add = units.append
-        for item in source:
-            record = item[1]
-            key = record.partition_key
-            size = len(record.data) + (len(key) if key.isascii() else len(key.encode()))
-            self._open += 1
-            if key in lanes:
-                waiting = lanes[key]
-                if waiting is None:
-                    waiting = lanes[key] = deque()
-                waiting.append(item)
-                self._waiting += 1
-                self._waiting_bytes += size
-                if self._full():
-                    return room
-                continue
-            lanes[key] = None
-            if size > room and units:
-                self._due.append(item)
-                return room
-            room -= size
-            add(item)
-            missing -= 1
-            if not missing:
-                return room
-        self._source = None
-        return room
-
-    def _acknowledge(self, request: Request[Item], answers: Sequence[Result]) -> Final:
-        lanes = self._lanes
-        for key in request.lanes:
-            if lanes[key] is None:
-                del lanes[key]
-            else:
-                self._free(key)
-        self._open -= len(answers)
-        return list(zip(request.units, answers, strict=True))
-
-    def _free(self, lane: Hashable) -> None:
-        waiting = self._lanes[lane]
-        if waiting is None:
-            del self._lanes[lane]
-            return
-        item = waiting.popleft()
-        if not waiting:
-            self._lanes[lane] = None
-        self._left(item)
-        self._due.append(item)
-
-    def _left(self, item: Item) -> None:
-        self._waiting -= 1
-        self._waiting_bytes -= item[1].size
-
-    def _behind(self, lane: Hashable) -> list[Item]:
-        items = list(self._lanes.pop(lane) or ())
-        for item in items:
-            self._left(item)
-        return items
-
-    def _recall_waiting(self) -> list[Item]:
-        items: list[Item] = []
-        for lane, waiting in self._lanes.items():  # lanes under way stay theirs
-            items += waiting or ()
-            self._lanes[lane] = None
-        for item in items:
-            self._left(item)
-        return items
-
-
-class RelaxedSchedule(PlainSchedule):
-    """No order is kept: each record is its own lane, whatever its key."""
-
-    def _lane(self, unit: Item) -> Hashable:
-        return unit[0]
-
-    def _fill(self, request: Request[Item]) -> None:
-        super()._fill(request)
-        request.lanes = [unit[0] for unit in request.units]
-
-    def _read(self, units: list[Item], room: int) -> int:
-        missing = self._limits.records - len(units)
-        while self._source is not None and missing:
-            item = next(self._source, None)
-            if item is None:
-                self._source = None
-                break
-            self._open += 1
-            self._lanes[item[0]] = None
-            size = item[1].size
-            if size > room and units:
-                self._due.append(item)
-                break
-            room -= size
-            units.append(item)
-            missing -= 1
-        return room
-
-
-class PackedSchedule(Schedule[Unit]):
-    """Records packed by their lane: reads a window, then packs as much of each lane as fits."""
-
-    def __init__(
-        self,
-        records: Iterable[Record],
-        limits: Limits,
-        retry_seconds: float,
-        packing: Packing,
-        shard_of: Callable[[Hashable], str | None] = lambda _: None,
-    ) -> None:
-        super().__init__(records, limits, retry_seconds, shard_of)
-        self._packing = packing
-        self._lanes: dict[Hashable, deque[Item]] = {}
-        """The lanes with anything open, and what waits in them."""
-        self._ready: deque[Hashable] = deque()
-        """Those of them that have nothing due, delayed or under way."""
-
-    def items(self, unit: Unit) -> list[Item]:
-        """Return the records packed into it."""
-        return unit.items
-
-    def _lane(self, unit: Unit) -> Hashable:
-        return unit.lane
-
-    def repack(self, packing: Packing) -> None:
-        """Make the lanes anew, by `packing`; only while nothing is under way."""
-        items = self.recall()
-        self._packing = packing
-        self._troubles.clear()
-        self._lanes.clear()
-        self._ready.clear()
-        for item in items:
-            self._queue(item)
-
-    def _fill(self, request: Request[Unit]) -> None:
-        self._read()
-        units = request.units
-        room = self._limits.bytes
-        while len(units) < self._limits.records:
-            if self._due:
-                unit = self._due.popleft()
-            elif self._ready:
-                unit = self._pack(self._ready.popleft())
-            else:
-                break
-            if unit.record.size > room and units:
-                self._due.appendleft(unit)
-                break
-            room -= unit.record.size
-            units.append(unit)
-        request.bytes = self._limits.bytes - room
-        request.records = [unit.record for unit in units]
-        request.lanes = [unit.lane for unit in units]
-
-    def _pack(self, lane: Hashable) -> Unit:
-        items, record = self._packing.take(lane, self._lanes[lane])
-        self._leave(items)
-        return Unit(lane, items, record)
-
-    def _read(self) -> None:
-        """Fill the window from the source."""
-        source, limits, most = self._source, self._limits, self._limits.buffered_bytes
-        if source is None or self._full():
-            return
-        for item in source:
-            self._open += 1
-            self._queue(item)
-            if self._waiting >= limits.buffered_records or self._waiting_bytes >= most:
-                return
-        self._source = None
-
-    def _queue(self, item: Item) -> None:
-        record = item[1]
-        self._waiting += 1
-        self._waiting_bytes += len(record.data)
-        lane = self._packing.lane(record)
-        queue = self._lanes.get(lane)
-        if queue is None:
-            self._lanes[lane] = deque((item,))
-            self._ready.append(lane)
-        else:
-            queue.append(item)
-
-    def _free(self, lane: Hashable) -> None:
-        if self._lanes[lane]:
-            self._ready.append(lane)
-        else:
-            del self._lanes[lane]
-
-    def _behind(self, lane: Hashable) -> list[Item]:
-        items = list(self._lanes.pop(lane))
-        self._leave(items)
-        return items
-
-    def _leave(self, items: list[Item]) -> None:
-        self._waiting -= len(items)
-        self._waiting_bytes -= sum(len(item[1].data) for item in items)
-
-    def _recall_waiting(self) -> list[Item]:
-        items = [item for queue in self._lanes.values() for item in queue]
-        for queue in self._lanes.values():  # lanes under way stay theirs
-            queue.clear()
-        for lane in self._ready:
-            del self._lanes[lane]
-        self._ready.clear()
-        self._leave(items)
-        return items

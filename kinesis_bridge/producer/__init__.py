@@ -1,0 +1,113 @@
+"""Batches, per-key order, partial failures, back-off: from records to acknowledged records.
+
+:mod:`.schedule` decides what may go next; :mod:`.run` sends it, several requests at once, over a
+:mod:`.link`, and tells apart what comes back: a record's own failure, and the stream's state.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from kinesis_bridge.diagnosis import explain_as, find
+from kinesis_bridge.event import RejectedRecord
+from kinesis_bridge.transport import open_transport
+
+from .link import Link, Statistics
+from .run import Run, rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from kinesis_bridge.conf import StreamConfig
+    from kinesis_bridge.event import Record, Result
+    from kinesis_bridge.exceptions import AwsError
+    from kinesis_bridge.transport import Transport
+
+__all__ = ["Producer", "Statistics"]
+
+STRIPES = 256
+_UNANSWERED = RejectedRecord("NotSent", "")
+
+
+class Producer:
+    """Sends to one stream. Safe for several threads; belongs to the process that made it."""
+
+    def __init__(
+        self,
+        stream: StreamConfig,
+        transport: Callable[[StreamConfig], Transport] = open_transport,
+    ) -> None:
+        """Open nothing yet: `transport` is called at the first send."""
+        self.stream = stream
+        self._link = Link(stream, transport)
+        self._stripes = [threading.Lock() for _ in range(STRIPES)]
+
+    def __repr__(self) -> str:
+        return f"<Producer of stream {self.stream.alias!r}>"
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counters since the producer was made."""
+        return self._link.statistics
+
+    def close(self) -> None:
+        """End the threads and close the connections; a later send starts anew. Twice is fine."""
+        self._link.close()
+
+    def send(self, records: Sequence[Record], *, seconds: float | None = None) -> list[Result]:
+        """Send `records`; return for each, in order, where it landed or why it was rejected.
+
+        What may yet pass is tried for `seconds` from its first failure on (default
+        OPTIONS["RETRY_SECONDS"]). A record that is given up takes those of its key that wait
+        behind it along. Never raises for what AWS answers: see ``RejectedRecord.error``.
+        """
+        results: list[Result] = [_UNANSWERED] * len(records)
+        run = Run(self._link, records, seconds)
+        with self._turn(records):
+            for final in run.go():
+                for (index, _), answer in final:
+                    results[index] = answer
+        if run.outage is not None:
+            unread = rejection(run.outage)
+            results = [unread if answer is _UNANSWERED else answer for answer in results]
+        return results
+
+    def stream_records(
+        self, records: Iterable[Record], *, seconds: float | None = None
+    ) -> Iterator[tuple[Record, Result]]:
+        """Send records as they are read, in bounded memory; yield each with its answer.
+
+        Answers come as they arrive, those of one key in order. `records` should not block: the
+        answers wait meanwhile. Raises the AwsError of an outage that outlasts `seconds`, after an
+        answer for every record that was read.
+        """
+        run = Run(self._link, records, seconds)
+        for final in run.go():
+            for (_, record), answer in final:
+                yield record, answer
+        if run.outage is not None:
+            raise run.outage
+
+    def failure(self, rejected: RejectedRecord) -> AwsError:
+        """Return the error that explains why a record was rejected."""
+        if rejected.error is not None:
+            return rejected.error
+        finding = find("stream", rejected.code)
+        path = self._link.transport.path()
+        return explain_as(finding, path, code=rejected.code, message=rejected.message)
+
+    @contextmanager
+    def _turn(self, records: Sequence[Record]) -> Iterator[None]:
+        """Hold the keys of `records` against other threads' sends; always in one order."""
+        stripes = sorted({hash(record.partition_key) % STRIPES for record in records})
+        held: list[threading.Lock] = []
+        try:
+            for stripe in stripes:
+                self._stripes[stripe].acquire()
+                held.append(self._stripes[stripe])
+            yield
+        finally:
+            for lock in held:
+                lock.release()

@@ -1,0 +1,232 @@
+"""One stream's connections and threads, and what is remembered between sends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kinesis_bridge import signals
+from kinesis_bridge.aggregation import ShardMap
+from kinesis_bridge.diagnosis import DENIED
+from kinesis_bridge.event import PutResult, RejectedRecord
+from kinesis_bridge.exceptions import AwsError
+
+from .packing import ByKey, ByShard
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from kinesis_bridge.conf import StreamConfig
+    from kinesis_bridge.event import Record, Result
+    from kinesis_bridge.transport import Transport
+
+    from .packing import Packing
+    from .schedule import Request
+
+logger = logging.getLogger("kinesis_bridge.producer")
+
+REMEMBERED_LANES = 100_000
+SHARD_MAP_SECONDS = 60.0
+_ALL_ACKNOWLEDGED = {PutResult}
+
+
+@dataclass
+class Statistics:
+    """Counters since the producer was made."""
+
+    requests: int = 0
+    records: int = 0
+    """Acknowledged records of the stream; an aggregated one counts once."""
+    bytes: int = 0
+    retried: int = 0
+    """Records sent again after a failure."""
+    short_requests: int = 0
+    """Requests that left short because records waited for their own key: see AGGREGATE."""
+    order_violations: int = 0
+    """Sequence numbers that did not rise within a lane and a shard."""
+
+
+class Done(NamedTuple):
+    """An answered request: its answers, or why it failed as a whole."""
+
+    request: Request[Any]
+    answers: Sequence[Result]
+    error: AwsError | None
+    seconds: float
+
+
+class Link:
+    """Sends requests to one stream. Safe for several threads; belongs to its process."""
+
+    def __init__(self, stream: StreamConfig, open_transport: Callable[..., Transport]) -> None:
+        self.stream = stream
+        self.statistics = Statistics()
+        self._open = open_transport
+        self._lock = threading.Lock()
+        self._transport: Transport | None = None
+        self._workers = Workers(stream.options["CONCURRENCY"], f"kinesis-{stream.alias}")
+        self._last: dict[Hashable, Result] = {}
+        self._shards: ShardMap | None = None
+        self._shards_at = 0.0
+
+    @property
+    def transport(self) -> Transport:
+        """The transport, opened at first use; raises AwsError where that fails."""
+        if self._transport is None:
+            with self._lock:
+                if self._transport is None:
+                    self._transport = self._open(self.stream)
+        return self._transport
+
+    def close(self) -> None:
+        """End the threads and close the connections; a later send starts anew. Twice is fine."""
+        self._workers.close()
+        with self._lock:
+            transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+
+    def note(self, retried: int, short_requests: int) -> None:
+        """Add what a schedule counted."""
+        with self._lock:
+            self.statistics.retried += retried
+            self.statistics.short_requests += short_requests
+
+    def packing(self) -> Packing | None:
+        """Return how records are packed now, by a fresh map of the shards; None: not at all."""
+        options = self.stream.options
+        if not self.keeps_order or options["AGGREGATE"] == "none":
+            return None
+        most = min(options["AGGREGATE_BYTES"], options["MAX_RECORD_BYTES"])
+        shards = self._shard_map() if options["AGGREGATE"] == "shard" else None
+        return ByKey(most) if shards is None else ByShard(most, shards)
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether records of one key wait for each other."""
+        return self.stream.options["ORDERING"] == "per_key" and self.transport.ordered
+
+    def _shard_map(self) -> ShardMap | None:
+        with self._lock:
+            age = time.monotonic() - self._shards_at
+            if self._shards_at and age < SHARD_MAP_SECONDS:
+                return self._shards
+        try:
+            shards: ShardMap | None = ShardMap(self.transport.shards())
+        except AwsError as error:
+            if error.code not in DENIED:
+                raise
+            shards = None
+            logger.warning(
+                "Stream %s: no permission for kinesis:ListShards, so AGGREGATE falls back to key",
+                self.stream.alias,
+            )
+        with self._lock:
+            self._shards, self._shards_at = shards, time.monotonic()
+        return shards
+
+    def forget_shards(self) -> None:
+        """Have the next packing ask for the shards anew."""
+        with self._lock:
+            self._shards_at = 0.0
+
+    def shard_of(self, lane: Hashable) -> str | None:
+        """Return the shard that a lane was last seen in."""
+        last = self._last.get(lane)
+        return last.shard_id if isinstance(last, PutResult) else None
+
+    def put(self, batch: Sequence[Record]) -> Sequence[Result]:
+        """Send one request; where it is invalid as a whole, find the records that make it so.
+
+        No two records of `batch` are of one lane, so its halves may go in any order.
+        Raises AwsError for every other failure of the request.
+        """
+        try:
+            return self.transport.put(batch)
+        except AwsError as error:
+            if error.name != "record-refused":
+                raise
+            if len(batch) == 1:
+                return [RejectedRecord(error.code, error.message, error, poison=True)]
+            middle = len(batch) // 2
+            return [*self.put(batch[:middle]), *self.put(batch[middle:])]
+
+    def account(self, done: Done) -> None:
+        """Count an answered request, check that sequence numbers rise, tell the signals."""
+        violations = self._fallen(done) if self.keeps_order else 0
+        sent, size = len(done.answers), done.request.bytes
+        if set(map(type, done.answers)) != _ALL_ACKNOWLEDGED:
+            for record, answer in zip(done.request.records, done.answers, strict=True):
+                if isinstance(answer, RejectedRecord):
+                    sent -= 1
+                    size -= record.size
+        with self._lock:
+            statistics = self.statistics
+            statistics.requests += 1
+            statistics.records += sent
+            statistics.bytes += size
+            statistics.order_violations += violations
+        if violations:
+            logger.error(
+                "Stream %s: %d sequence numbers of a key did not rise",
+                self.stream.alias,
+                violations,
+            )
+        signals.records_sent.send_robust(
+            Link, stream=self.stream.alias, count=sent, bytes=size, seconds=done.seconds
+        )
+
+    def _fallen(self, done: Done) -> int:
+        """Remember where each lane stands; return how many sequence numbers did not rise."""
+        lanes, answers = done.request.lanes, done.answers
+        before = list(map(self._last.get, lanes))
+        self._last.update(zip(lanes, answers, strict=True))
+        if len(self._last) > REMEMBERED_LANES:
+            self._last.clear()
+        return sum(
+            _fell(old, new)
+            for old, new in zip(before, answers, strict=True)
+            if old is not None and not _clearly_rose(old, new)
+        )
+
+    def submit(
+        self, request: Request[Any], answered: Callable[[Done], object], *, here: bool
+    ) -> None:
+        """Send a request, `here` or on one of the threads, and have `answered` called with it."""
+
+        def work() -> None:
+            started = time.monotonic()
+            answers: Sequence[Result] = []
+            failure: AwsError | None = None
+            try:
+                answers = self.put(request.records)
+            except AwsError as error:
+                failure = error
+            answered(Done(request, answers, failure, time.monotonic() - started))
+
+        if here:
+            work()
+        else:
+            self._workers.run(work)
+
+
+def _clearly_rose(before: Result, after: Result) -> bool:
+    """Compare cheaply: texts of one length compare as the integers that they are."""
+    if isinstance(before, PutResult) and isinstance(after, PutResult):
+        old, new = before.sequence_number, after.sequence_number
+        return len(old) == len(new) and old < new
+    return False
+
+
+def _fell(before: Result, after: Result) -> bool:
+    """Tell whether the sequence number of a lane fell or stood still within one shard."""
+    return (
+        isinstance(before, PutResult)
+        and isinstance(after, PutResult)
+        and before.shard_id == after.shard_id
+        and int(before.sequence_number) >= int(after.sequence_number)
+    )

@@ -1,0 +1,161 @@
+"""One event, one record: the hot path of everything unaggregated, its loops written out."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from .packing import Item
+from .schedule import Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+
+    from kinesis_bridge.event import Record, Result
+
+    from .schedule import Final, Limits, Request
+
+
+class PlainSchedule(Schedule[Item]):
+    """One event, one record; a lane per partition key. A unit is an item."""
+
+    def __init__(
+        self,
+        records: Iterable[Record],
+        limits: Limits,
+        retry_seconds: float,
+        shard_of: Callable[[Hashable], str | None] = lambda _: None,
+    ) -> None:
+        super().__init__(records, limits, retry_seconds, shard_of)
+        self._lanes: dict[Hashable, deque[Item] | None] = {}
+        """The keys with a record due, delayed or under way, and what waits behind it."""
+
+    def items(self, unit: Item) -> list[Item]:
+        """Return the one record."""
+        return [unit]
+
+    def _lane(self, unit: Item) -> Hashable:
+        return unit[1].partition_key
+
+    def is_all(self, request: Request[Item]) -> bool:
+        """Tell whether `request` is all there is left to send."""
+        return self._source is None and self._open == len(request.units)
+
+    def _fill(self, request: Request[Item]) -> None:
+        units, due = request.units, self._due
+        most = self._limits.records
+        room = whole = self._limits.bytes
+        while due and len(units) < most:
+            room -= due[0][1].size
+            if room < 0 and units:
+                room += due[0][1].size
+                break
+            units.append(due.popleft())
+        else:
+            room = self._read(units, room)
+        request.bytes = whole - room
+        request.records = [item[1] for item in units]
+        request.lanes = [record.partition_key for record in request.records]
+
+    def _read(self, units: list[Item], room: int) -> int:
+        """Take records from the source while the request has room; return the room left."""
+        source, lanes, limits = self._source, self._lanes, self._limits
+        missing = limits.records - len(units)
+        if source is None or missing <= 0 or self._full():
+            return room
+        add = units.append
+        for item in source:
+            record = item[1]
+            key = record.partition_key
+            size = len(record.data) + (len(key) if key.isascii() else len(key.encode()))
+            self._open += 1
+            if key in lanes:
+                waiting = lanes[key]
+                if waiting is None:
+                    waiting = lanes[key] = deque()
+                waiting.append(item)
+                self._waiting += 1
+                self._waiting_bytes += size
+                if self._full():
+                    return room
+                continue
+            lanes[key] = None
+            if size > room and units:
+                self._due.append(item)
+                return room
+            room -= size
+            add(item)
+            missing -= 1
+            if not missing:
+                return room
+        self._source = None
+        return room
+
+    def _acknowledge(self, request: Request[Item], answers: Sequence[Result]) -> Final:
+        lanes = self._lanes
+        for key in request.lanes:
+            if lanes[key] is None:
+                del lanes[key]
+            else:
+                self._free(key)
+        self._open -= len(answers)
+        return list(zip(request.units, answers, strict=True))
+
+    def _free(self, lane: Hashable) -> None:
+        waiting = self._lanes[lane]
+        if waiting is None:
+            del self._lanes[lane]
+            return
+        item = waiting.popleft()
+        if not waiting:
+            self._lanes[lane] = None
+        self._left(item)
+        self._due.append(item)
+
+    def _left(self, item: Item) -> None:
+        self._waiting -= 1
+        self._waiting_bytes -= item[1].size
+
+    def _behind(self, lane: Hashable) -> list[Item]:
+        items = list(self._lanes.pop(lane) or ())
+        for item in items:
+            self._left(item)
+        return items
+
+    def _recall_waiting(self) -> list[Item]:
+        items: list[Item] = []
+        for lane, waiting in self._lanes.items():  # lanes under way stay theirs
+            items += waiting or ()
+            self._lanes[lane] = None
+        for item in items:
+            self._left(item)
+        return items
+
+
+class RelaxedSchedule(PlainSchedule):
+    """No order is kept: each record is its own lane, whatever its key."""
+
+    def _lane(self, unit: Item) -> Hashable:
+        return unit[0]
+
+    def _fill(self, request: Request[Item]) -> None:
+        super()._fill(request)
+        request.lanes = [unit[0] for unit in request.units]
+
+    def _read(self, units: list[Item], room: int) -> int:
+        missing = self._limits.records - len(units)
+        while self._source is not None and missing:
+            item = next(self._source, None)
+            if item is None:
+                self._source = None
+                break
+            self._open += 1
+            self._lanes[item[0]] = None
+            size = item[1].size
+            if size > room and units:
+                self._due.append(item)
+                break
+            room -= size
+            units.append(item)
+            missing -= 1
+        return room

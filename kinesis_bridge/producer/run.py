@@ -1,0 +1,192 @@
+"""One call of ``send``: drives a schedule until everything is answered."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from kinesis_bridge import signals
+from kinesis_bridge.event import PutResult, RejectedRecord
+from kinesis_bridge.exceptions import AwsError
+from kinesis_bridge.session import renew
+from kinesis_bridge.transport import MAX_RECORDS
+
+from .packed import PackedSchedule
+from .packing import ByShard
+from .plain import PlainSchedule, RelaxedSchedule
+from .schedule import Limits, Request, Schedule, jitter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from kinesis_bridge.event import Record, Result
+
+    from .link import Done, Link
+    from .schedule import Final
+
+BUFFERED_REQUESTS = 4
+BUFFERED_RECORDS = 20_000
+
+
+class Run:
+    """One call of ``send``: drives a schedule until everything is answered."""
+
+    def __init__(self, link: Link, records: Iterable[Record], seconds: float | None) -> None:
+        self._link = link
+        self._records = records
+        options = link.stream.options
+        self._retry_seconds = options["RETRY_SECONDS"] if seconds is None else seconds
+        self._concurrency = options["CONCURRENCY"]
+        self._answered: SimpleQueue[Done] = SimpleQueue()
+        self._attempts = 0
+        self._down_since: float | None = None
+        self._rest_until = 0.0
+        self._map_is_old = False
+        self.outage: AwsError | None = None
+        """What ended the run before everything was sent."""
+
+    def go(self) -> Iterator[Final]:
+        """Send; yield final answers by the request."""
+        try:
+            schedule = self._schedule = self._make_schedule()
+        except AwsError as error:
+            self.outage = error
+            return
+        while not schedule.finished:
+            self._dispatch(schedule)
+            done = self._wait(schedule)
+            if done is not None and (final := self._take(schedule, done)):
+                yield self._told(final)
+        self._link.note(schedule.retried, schedule.short_requests)
+
+    def _make_schedule(self) -> Schedule[Any]:
+        link = self._link
+        options = link.stream.options
+        limits = Limits(
+            records=MAX_RECORDS,
+            bytes=options["MAX_REQUEST_BYTES"],
+            buffered_bytes=BUFFERED_REQUESTS * options["MAX_REQUEST_BYTES"],
+            buffered_records=BUFFERED_RECORDS,
+        )
+        if not link.keeps_order:
+            return RelaxedSchedule(self._records, limits, self._retry_seconds)
+        shard_of = link.shard_of
+        if packing := link.packing():
+            return PackedSchedule(self._records, limits, self._retry_seconds, packing, shard_of)
+        return PlainSchedule(self._records, limits, self._retry_seconds, shard_of)
+
+    def _dispatch(self, schedule: Schedule[Any]) -> None:
+        """Send as many requests as may be under way."""
+        if self._map_is_old:
+            # Packed for shards that are no more: wait for what is under way, then pack anew.
+            if schedule.in_flight:
+                return
+            self._link.forget_shards()
+            assert isinstance(schedule, PackedSchedule)  # noqa: S101 - only it has a map
+            try:
+                packing = self._link.packing()
+                assert packing is not None  # noqa: S101 - AGGREGATE is "shard"
+                schedule.repack(packing)
+            except AwsError as error:
+                self._suffer(error, schedule)
+                return
+            self._map_is_old = False
+        while schedule.in_flight < self._concurrency:
+            now = time.monotonic()
+            if now < self._rest_until or not (request := schedule.next_request(now)):
+                return
+            here = self._concurrency == 1 or schedule.is_all(request)
+            self._link.submit(request, self._answered.put, here=here)
+
+    def _wait(self, schedule: Schedule[Any]) -> Done | None:
+        """Wait for an answer, or until something may be sent."""
+        now = time.monotonic()
+        due = [] if schedule.next_due is None else [schedule.next_due]
+        if self._rest_until > now:
+            due = [self._rest_until]
+        pause = max(0.0, min(due) - now) if due else None
+        if not schedule.in_flight:
+            time.sleep(pause or 0)
+            return None
+        try:
+            return self._answered.get(timeout=pause if self._idle(schedule) else None)
+        except Empty:
+            return None
+
+    def _idle(self, schedule: Schedule[Any]) -> bool:
+        """Tell whether another request could go before the next answer comes."""
+        return schedule.in_flight < self._concurrency and not self._map_is_old
+
+    def _take(self, schedule: Schedule[Any], done: Done) -> Final:
+        if done.error is not None:
+            schedule.put_back(done.request)
+            return self._suffer(done.error, schedule)
+        if self.outage is None:
+            self._attempts, self._down_since = 0, None
+        self._link.account(done)
+        request, answers = self._misplaced(schedule, done)
+        final = schedule.settle(request, answers, time.monotonic())
+        if self.outage is not None:
+            final += schedule.abandon(rejection(self.outage))
+        return final
+
+    def _misplaced(
+        self, schedule: Schedule[Any], done: Done
+    ) -> tuple[Request[Any], Sequence[Result]]:
+        """Send again what was packed for one shard and landed on another: the KCL would drop it."""
+        request, answers = done.request, done.answers
+        if self._link.stream.options["AGGREGATE"] != "shard":
+            return request, answers
+        wrong = {
+            number
+            for number, (lane, answer) in enumerate(zip(request.lanes, answers, strict=True))
+            if isinstance(answer, PutResult) and answer.shard_id != lane
+        }
+        # Without a map (no permission) lanes are keys, and a lone record may land anywhere.
+        packed = {
+            n for n in wrong if request.records[n] is not schedule.items(request.units[n])[0][1]
+        }
+        if not packed or not isinstance(self._link.packing(), ByShard):
+            return request, answers
+        self._map_is_old = True
+        schedule.send_again([request.units[n] for n in sorted(packed)])
+        kept = [n for n in range(len(answers)) if n not in packed]
+        rest: Request[Any] = Request(
+            [request.units[n] for n in kept], lanes=[request.lanes[n] for n in kept]
+        )
+        return rest, [answers[n] for n in kept]
+
+    def _suffer(self, error: AwsError, schedule: Schedule[Any]) -> Final:
+        """Rest after a failure that was no record's own; give up where that is of no use."""
+        now = time.monotonic()
+        if self.outage is None:
+            if error.name == "session-expired" and renew(self._link.stream):
+                return []
+            if self._down_since is None:
+                self._down_since = now
+            rest = jitter(self._attempts)
+            self._attempts += 1
+            if error.retryable and now + rest < self._down_since + self._retry_seconds:
+                self._rest_until = now + rest
+                return []
+            self.outage = error
+        return schedule.abandon(rejection(self.outage))
+
+    def _told(self, final: Final) -> Final:
+        if self._schedule.rejected:
+            codes = Counter(self._schedule.rejected)
+            self._schedule.rejected.clear()
+            signals.records_rejected.send_robust(
+                Run,
+                stream=self._link.stream.alias,
+                count=codes.total(),
+                codes=dict(codes),
+            )
+        return final
+
+
+def rejection(error: AwsError) -> RejectedRecord:
+    """Return the answer for a record that could not be sent because of `error`."""
+    return RejectedRecord(error.code, error.message, error)
