@@ -69,7 +69,7 @@ class AwsError(KinesisBridgeError):
         self.message = message
         """What happened and why."""
         self.name = name
-        """The row of :data:`kinesis_bridge.diagnosis.FINDINGS` that explains it."""
+        """The row of :data:`kinesis_bridge.findings.FINDINGS` that explains it."""
         self.side = side
         """Who can mend it: account A, account B, network or site."""
         self.retryable = retryable
@@ -80,6 +80,10 @@ class AwsError(KinesisBridgeError):
         """What to do."""
         self.documents = dict(documents or {})
         """Policy documents to compare, by title."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive pickling: task queues and test runners send errors between processes."""
+        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 class CredentialsError(AwsError):
@@ -113,6 +117,10 @@ class PartialFailure(KinesisBridgeError):
         super().__init__(message)
         self.results = list(results)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive pickling."""
+        return _rebuild, (type(self), self.args, self.__dict__)
+
 
 class AggregationError(KinesisBridgeError, ValueError):
     """Base of the errors of aggregation; itself where there is nothing to pack, or no room ever."""
@@ -132,3 +140,10 @@ class ShardMapError(AggregationError):
 
 class EmulatorError(KinesisBridgeError):
     """``LOCAL_AWS`` is on and the emulator cannot be used as asked."""
+
+
+def _rebuild(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error

@@ -6,7 +6,9 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import repeat
+from operator import ge
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from kinesis_bridge import signals
 from kinesis_bridge.aggregation import ShardMap
@@ -32,6 +34,7 @@ logger = logging.getLogger("kinesis_bridge.producer")
 REMEMBERED_LANES = 100_000
 SHARD_MAP_SECONDS = 60.0
 _ALL_ACKNOWLEDGED = {PutResult}
+_NOWHERE = PutResult("", "")
 
 
 @dataclass
@@ -69,7 +72,7 @@ class Link:
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._workers = Workers(stream.options["CONCURRENCY"], f"kinesis-{stream.alias}")
-        self._last: dict[Hashable, Result] = {}
+        self._last: dict[Hashable, PutResult] = {}
         self._shards: ShardMap | None = None
         self._shards_at = 0.0
 
@@ -137,7 +140,7 @@ class Link:
     def shard_of(self, lane: Hashable) -> str | None:
         """Return the shard that a lane was last seen in."""
         last = self._last.get(lane)
-        return last.shard_id if isinstance(last, PutResult) else None
+        return last.shard_id if last is not None else None
 
     def put(self, batch: Sequence[Record]) -> Sequence[Result]:
         """Send one request; where it is invalid as a whole, find the records that make it so.
@@ -183,15 +186,19 @@ class Link:
     def _fallen(self, done: Done) -> int:
         """Remember where each lane stands; return how many sequence numbers did not rise."""
         lanes, answers = done.request.lanes, done.answers
-        before = list(map(self._last.get, lanes))
-        self._last.update(zip(lanes, answers, strict=True))
+        if set(map(type, answers)) != _ALL_ACKNOWLEDGED:
+            taken = [
+                (lane, answer)
+                for lane, answer in zip(lanes, answers, strict=True)
+                if isinstance(answer, PutResult)
+            ]
+            lanes, answers = [lane for lane, _ in taken], [answer for _, answer in taken]
+        after = cast("Sequence[PutResult]", answers)
+        before = list(map(self._last.get, lanes, repeat(_NOWHERE)))
+        self._last.update(zip(lanes, after, strict=True))
         if len(self._last) > REMEMBERED_LANES:
             self._last.clear()
-        return sum(
-            _fell(old, new)
-            for old, new in zip(before, answers, strict=True)
-            if old is not None and not _clearly_rose(old, new)
-        )
+        return 0 if _all_rose(before, after) else sum(map(_fell, before, after))
 
     def submit(
         self, request: Request[Any], answered: Callable[[Done], object], *, here: bool
@@ -214,19 +221,20 @@ class Link:
             self._workers.run(work)
 
 
-def _clearly_rose(before: Result, after: Result) -> bool:
-    """Compare cheaply: texts of one length compare as the integers that they are."""
-    if isinstance(before, PutResult) and isinstance(after, PutResult):
-        old, new = before.sequence_number, after.sequence_number
-        return len(old) == len(new) and old < new
-    return False
+def _all_rose(before: Sequence[PutResult], after: Sequence[PutResult]) -> bool:
+    """Tell cheaply whether every number rose: false alarms are possible, misses are not.
+
+    Decimal texts of one length compare as the integers that they are, and a shorter one is smaller.
+    """
+    old = [result.sequence_number for result in before]
+    new = [result.sequence_number for result in after]
+    return not any(map(ge, old, new)) and max(map(len, old), default=0) <= min(
+        map(len, new), default=0
+    )
 
 
-def _fell(before: Result, after: Result) -> bool:
+def _fell(before: PutResult, after: PutResult) -> bool:
     """Tell whether the sequence number of a lane fell or stood still within one shard."""
-    return (
-        isinstance(before, PutResult)
-        and isinstance(after, PutResult)
-        and before.shard_id == after.shard_id
-        and int(before.sequence_number) >= int(after.sequence_number)
+    return before.shard_id == after.shard_id and int(before.sequence_number) >= int(
+        after.sequence_number
     )

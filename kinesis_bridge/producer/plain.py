@@ -64,11 +64,12 @@ class PlainSchedule(Schedule[Item]):
         if source is None or missing <= 0 or self._full():
             return room
         add = units.append
+        read = 0
         for item in source:
+            read += 1
             record = item[1]
             key = record.partition_key
             size = len(record.data) + (len(key) if key.isascii() else len(key.encode()))
-            self._open += 1
             if key in lanes:
                 waiting = lanes[key]
                 if waiting is None:
@@ -77,18 +78,20 @@ class PlainSchedule(Schedule[Item]):
                 self._waiting += 1
                 self._waiting_bytes += size
                 if self._full():
-                    return room
+                    break
                 continue
             lanes[key] = None
             if size > room and units:
                 self._due.append(item)
-                return room
+                break
             room -= size
             add(item)
             missing -= 1
             if not missing:
-                return room
-        self._source = None
+                break
+        else:
+            self._source = None
+        self._open += read
         return room
 
     def _acknowledge(self, request: Request[Item], answers: Sequence[Result]) -> Final:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
+from botocore.exceptions import BotoCoreError, IncompleteReadError
 
 from kinesis_bridge import redaction
 from kinesis_bridge.aggregation import Shard
@@ -13,6 +13,7 @@ from kinesis_bridge.conf import get_config
 from kinesis_bridge.diagnosis import Path, explain
 from kinesis_bridge.event import PutResult, RejectedRecord
 from kinesis_bridge.session import region_of, session_of
+from kinesis_bridge.session.assume import BOTO_ERRORS
 
 from .base import Transport
 
@@ -50,6 +51,8 @@ class Boto3Transport(Transport):
         request: dict[str, Any] = dict(self.target)
         while True:
             answer = self._call("list_shards", **request)
+            if "Shards" not in answer:
+                raise self.cut_short(0, 1)
             for shard in answer["Shards"]:
                 if "EndingSequenceNumber" not in shard["SequenceNumberRange"]:
                     hashes = shard["HashKeyRange"]
@@ -72,7 +75,7 @@ class Boto3Transport(Transport):
         try:
             with redaction.quiet():
                 return getattr(self.client, operation)(**request)
-        except (ClientError, BotoCoreError) as error:
+        except BOTO_ERRORS as error:
             raise explain(error, self.path(self.client.meta.endpoint_url)) from error
 
 

@@ -21,7 +21,7 @@ MAX_RECORDS = 500
 
 
 class Transport(ABC):
-    """Sends one request at a time. Safe for several threads; belongs to the process that made it."""
+    """Sends one request a call. Safe for several threads; belongs to the process that made it."""
 
     ordered: ClassVar[bool] = True
     """False: the service keeps no order, and has neither keys nor shards."""

@@ -15,11 +15,12 @@ import msgspec
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.compat import HTTPHeaders
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from kinesis_bridge import redaction
 from kinesis_bridge.diagnosis import explain
 from kinesis_bridge.event import PutResult, RejectedRecord
+from kinesis_bridge.session.assume import BOTO_ERRORS
 
 from .base import Transport
 
@@ -95,7 +96,7 @@ class FastTransport(Transport):
         try:
             with redaction.quiet():
                 response = self._http.send(self._signed(form, body))
-        except BotoCoreError as error:
+        except BOTO_ERRORS as error:
             raise explain(error, self.path(form.url)) from error
         return self._answers(response, len(records), form)
 
@@ -122,7 +123,7 @@ class FastTransport(Transport):
                 self._reference.client.put_records(
                     Records=[{"Data": b"", "PartitionKey": "form"}], **self._reference.target
                 )
-        except (ClientError, BotoCoreError) as error:
+        except BOTO_ERRORS as error:
             raise explain(error, self.path(self._reference.client.meta.endpoint_url)) from error
         finally:
             events.unregister("before-send.kinesis.PutRecords", stop)
