@@ -11,7 +11,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from kinesis_bridge.conf import RoleConfig, StreamConfig
-from kinesis_bridge.diagnosis import ANY, DENIED, FINDINGS, Path, explain, explain_as, find
+from kinesis_bridge.diagnosis import Path, explain, explain_as, find
 from kinesis_bridge.exceptions import (
     AssumeRoleError,
     AwsError,
@@ -20,6 +20,7 @@ from kinesis_bridge.exceptions import (
     StreamError,
     ThrottledError,
 )
+from kinesis_bridge.findings import ANY, DENIED, FINDINGS
 
 ROLE = RoleConfig(
     alias="writer",
