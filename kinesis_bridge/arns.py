@@ -16,6 +16,7 @@ _ARN = re.compile(
 )
 _ROLE = re.compile(r"role/(?:[\x21-\x7e]+/)?(?P<name>[\w+=,.@-]{1,64})", re.ASCII)
 _STREAM = re.compile(r"stream/(?P<name>[a-zA-Z0-9_.-]{1,128})")
+_DELIVERY_STREAM = re.compile(r"deliverystream/(?P<name>[a-zA-Z0-9_.-]{1,64})")
 REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+", re.ASCII)
 
 
@@ -45,6 +46,15 @@ def role_name(arn: Arn) -> str | None:
 def stream_name(arn: Arn) -> str | None:
     """Return the Kinesis stream's name, or None where `arn` is not a stream's."""
     match = _STREAM.fullmatch(arn.resource) if arn.service == "kinesis" else None
+    return match["name"] if match and REGION.fullmatch(arn.region) else None
+
+
+def delivery_stream_name(arn: Arn) -> str | None:
+    """Return the Firehose stream's name, or None where `arn` is not one's.
+
+    Shape: "Firehose resources", Service Authorization Reference.
+    """
+    match = _DELIVERY_STREAM.fullmatch(arn.resource) if arn.service == "firehose" else None
     return match["name"] if match and REGION.fullmatch(arn.region) else None
 
 

@@ -60,8 +60,7 @@ class KinesisClient:
             data = to_json(data)
         if key is None:
             key = secrets.token_hex(16)
-        limit = get_config().stream(self.alias).options["MAX_RECORD_BYTES"]
-        check_size(key, data, limit, self.alias)
+        check_size(key, data, get_config().stream(self.alias))
         return Record(key, data)
 
     def _send(self, records: list[Record]) -> list[PutResult]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 WRITE_ACTIONS = ("kinesis:PutRecord", "kinesis:PutRecords")
+FIREHOSE_ACTION = "firehose:PutRecordBatch"
 READ_ACTIONS = (
     "kinesis:DescribeStreamSummary",
     "kinesis:GetRecords",
@@ -46,11 +47,20 @@ def trust_policy(role: RoleConfig, principal: str) -> Document:
 def permission_policy(stream_arns: Iterable[str], *, read: bool = False) -> Document:
     """Account B: what the role may do, on exactly these streams. `read` adds reading back."""
     arns = sorted(set(stream_arns))  # two aliases may name one stream
-    resource = arns[0] if len(arns) == 1 else arns
-    statements = [_statement("WriteTheStream", list(WRITE_ACTIONS), resource)]
-    if read:
-        statements.append(_statement("ReadTheStreamBack", list(READ_ACTIONS), resource))
+    firehose = [arn for arn in arns if ":firehose:" in arn]
+    kinesis = [arn for arn in arns if arn not in firehose]
+    statements = []
+    if kinesis:
+        statements.append(_statement("WriteTheStream", list(WRITE_ACTIONS), _one_or_all(kinesis)))
+    if kinesis and read:
+        statements.append(_statement("ReadTheStreamBack", list(READ_ACTIONS), _one_or_all(kinesis)))
+    if firehose:
+        statements.append(_statement("WriteToFirehose", FIREHOSE_ACTION, _one_or_all(firehose)))
     return _document(statements)
+
+
+def _one_or_all(arns: list[str]) -> str | list[str]:
+    return arns[0] if len(arns) == 1 else arns
 
 
 def stream_arn(stream: StreamConfig, role: RoleConfig | None, region: str | None) -> str:

@@ -9,6 +9,7 @@ Used where something listens at ``LOCAL_AWS_URL``; else it starts within this pr
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import socket
@@ -166,9 +167,36 @@ def furnish(config: BridgeConfig) -> None:
         _make_role(iam_backends, config, role)
     for stream in config.streams.values():
         account, region = _home(config, stream)
+        if stream.is_firehose:
+            _make_firehose(stream.name, account, region)
+            continue
         backend = kinesis_backends[account][region]
         if stream.name not in backend.streams:
             backend.create_stream(stream.name, 1, {"StreamMode": "ON_DEMAND"})
+
+
+def _make_firehose(name: str, account: str, region: str) -> None:
+    """Make a Firehose stream that delivers to the bucket ``<name>-delivered`` of its account."""
+    from moto.firehose.models import firehose_backends  # noqa: PLC0415
+    from moto.s3.models import s3_backends  # noqa: PLC0415
+
+    backend = firehose_backends[account][region]
+    if name in backend.delivery_streams:
+        return
+    bucket = f"{name.lower()}-delivered"
+    s3_backends[account]["aws"].create_bucket(bucket, region)
+    unused = inspect.signature(backend.create_delivery_stream).parameters
+    given = {
+        "region": region,
+        "delivery_stream_name": name,
+        "delivery_stream_type": "DirectPut",
+        "extended_s3_destination_configuration": {
+            "RoleARN": f"arn:aws:iam::{account}:role/firehose",
+            "BucketARN": f"arn:aws:s3:::{bucket}",
+        },
+        "tags": [],
+    }
+    backend.create_delivery_stream(**{parameter: {} for parameter in unused} | given)
 
 
 def _make_role(iam_backends: Any, config: BridgeConfig, role: RoleConfig) -> None:

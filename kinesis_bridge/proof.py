@@ -133,7 +133,7 @@ def _records(stream: StreamConfig, data: Any, key: str | None, count: int) -> li
             data=data,
         )
         payload = serialize(event)
-        check_size(event.key, payload, stream.options["MAX_RECORD_BYTES"], stream.alias)
+        check_size(event.key, payload, stream)
         records.append(Record(event.key, payload))
     return records
 
@@ -154,6 +154,8 @@ def _send(stream: StreamConfig, records: list[Record]) -> PutResult:
 
 
 def _read_back(stream: StreamConfig, landed: PutResult, sent: Record) -> bool | None:
+    if stream.is_firehose:
+        return None
     reader = Reader(stream)
     try:
         stored = reader.find(landed, seconds=READ_SECONDS)

@@ -26,6 +26,7 @@ from .event import check_partition_key
 from .exceptions import RecordTooLarge, SerializationError
 
 if TYPE_CHECKING:
+    from .conf import StreamConfig
     from .event import Event
 
 Serializer = Callable[["Event"], bytes]
@@ -146,12 +147,19 @@ def get(name: str) -> Serializer:
     return found
 
 
-def check_size(key: str, data: bytes, limit: int, stream: str) -> None:
-    """Refuse a record that `stream` cannot hold; both the limit and the sizes are in bytes."""
-    size = len(check_partition_key(key).encode()) + len(data)
-    if size > limit:
+def check_size(key: str, data: bytes, stream: StreamConfig) -> None:
+    """Refuse a record that `stream` cannot hold: PartitionKeyError or RecordTooLarge."""
+    size = len(check_partition_key(key).encode()) * (not stream.is_firehose) + len(data)
+    if size <= stream.max_record_bytes:
+        return
+    what = f"The record has {size:,} bytes"
+    if stream.is_firehose:
         raise RecordTooLarge(
-            f"The record has {size:,} bytes (key included) and stream {stream!r} takes {limit:,}."
-            " Publish less (fields=), or raise the stream's record limit in AWS and"
-            ' OPTIONS["MAX_RECORD_BYTES"] with it (10 MiB at most).'
+            f"{what} and Firehose stream {stream.alias!r} takes {stream.max_record_bytes:,}."
+            " Publish less (fields=)."
         )
+    raise RecordTooLarge(
+        f"{what} (key included) and stream {stream.alias!r} takes {stream.max_record_bytes:,}."
+        " Publish less (fields=), or raise the stream's record limit in AWS and"
+        ' OPTIONS["MAX_RECORD_BYTES"] with it (10 MiB at most).'
+    )

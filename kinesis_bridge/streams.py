@@ -80,9 +80,7 @@ class Stream:
                 f"Stream {self.config.alias!r}: its serializer returned"
                 f" {type(payload).__name__}, not bytes."
             )
-        serializers.check_size(
-            event.key, payload, self.config.options["MAX_RECORD_BYTES"], self.config.alias
-        )
+        serializers.check_size(event.key, payload, self.config)
         if self.delivery.transactional:
             self._deliver(event, payload, using)
         else:

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
+from django.core.exceptions import ImproperlyConfigured
 
 from . import redaction
 from .aggregation import deaggregate
@@ -50,6 +51,12 @@ class Reader:
     """Reads one stream through its alias's own role, which needs the read permissions."""
 
     def __init__(self, stream: StreamConfig) -> None:
+        """Open boto3's client; raise ``ImproperlyConfigured`` for a Firehose stream."""
+        if stream.is_firehose:
+            raise ImproperlyConfigured(
+                f"STREAMS[{stream.alias!r}] is a Firehose stream, which cannot be read back: look"
+                " where it delivers to."
+            )
         self._stream = stream
         self._client = kinesis_client(stream)
         self._target = {"StreamARN": stream.arn} if stream.arn else {"StreamName": stream.name}

@@ -303,8 +303,9 @@ class _Reader:
             self.refuse("E004", key, f"must be text, not {type(value).__name__}", example)
         elif value.startswith("arn:"):
             arn = arns.parse(value)
-            if arn is None or not arns.stream_name(arn):
-                self.refuse("E004", key, f"is not the ARN of a Kinesis stream: {value!r}", example)
+            if arn is None or not (arns.stream_name(arn) or arns.delivery_stream_name(arn)):
+                reason = f"is not the ARN of a Kinesis or Firehose stream: {value!r}"
+                self.refuse("E004", key, reason, example)
             elif region and arn.region != region:
                 self.refuse(
                     "E006",

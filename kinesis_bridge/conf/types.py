@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SETTING = "KINESIS_BRIDGE"
 DEFAULT_LOCAL_AWS_URL = "http://127.0.0.1:4566"
+# PutRecordBatch, Amazon Data Firehose API Reference: before base64.
+FIREHOSE_RECORD_BYTES = 1000 * 1024
 DELIVERIES: Mapping[str, str] = MappingProxyType(
     {
         "direct": "kinesis_bridge.delivery.direct.DirectDelivery",
@@ -80,7 +82,7 @@ class StreamConfig:
     alias: str
     """Its name in ``KINESIS_BRIDGE["STREAMS"]``."""
     stream: str
-    """The stream's name or its ARN, as written in the settings."""
+    """The stream's name or its ARN (of Kinesis or Firehose), as written in the settings."""
     role: str | None = None
     """Alias of the role to assume; None: the caller's own credentials."""
     region: str | None = None
@@ -101,7 +103,20 @@ class StreamConfig:
     def name(self) -> str:
         """The stream's name, without its ARN."""
         parsed = arns.parse(self.stream)
-        return (parsed and arns.stream_name(parsed)) or self.stream
+        name = parsed and (arns.stream_name(parsed) or arns.delivery_stream_name(parsed))
+        return name or self.stream
+
+    @property
+    def is_firehose(self) -> bool:
+        """Whether it is a Firehose stream: no keys, no shards, no order, nothing to read back."""
+        parsed = arns.parse(self.stream)
+        return parsed is not None and parsed.service == "firehose"
+
+    @property
+    def max_record_bytes(self) -> int:
+        """The most that one record may hold; of Firehose 1,000 KiB, and no key counts."""
+        limit: int = self.options["MAX_RECORD_BYTES"]
+        return min(limit, FIREHOSE_RECORD_BYTES) if self.is_firehose else limit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,23 @@ class PackedSchedule(Schedule[Unit]):
     def _lane(self, unit: Unit) -> Hashable:
         return unit.lane
 
+    def _size(self, unit: Unit) -> int:
+        return unit.record.size
+
+    def _split(self, unit: Unit) -> bool:
+        """Try its first half alone: only one of its records need be at fault."""
+        middle = len(unit.items) // 2
+        if not middle:
+            return False
+        rest = unit.items[middle:]
+        self._lanes[unit.lane].extendleft(reversed(rest))
+        self._waiting += len(rest)
+        self._waiting_bytes += sum(len(item[1].data) for item in rest)
+        items, record = self._packing.take(unit.lane, deque(unit.items[:middle]))
+        self._due.append(Unit(unit.lane, items, record))
+        self.retried += 1
+        return True
+
     def repack(self, packing: Packing) -> None:
         """Make the lanes anew, by `packing`; only while nothing is under way."""
         items = self.recall()

@@ -37,6 +37,9 @@ class PlainSchedule(Schedule[Item]):
     def _lane(self, unit: Item) -> Hashable:
         return unit[1].partition_key
 
+    def _size(self, unit: Item) -> int:
+        return unit[1].size
+
     def is_all(self, request: Request[Item]) -> bool:
         """Tell whether `request` is all there is left to send."""
         return self._source is None and self._open == len(request.units)
@@ -146,7 +149,7 @@ class RelaxedSchedule(PlainSchedule):
         request.lanes = [unit[0] for unit in request.units]
 
     def _read(self, units: list[Item], room: int) -> int:
-        missing = self._limits.records - len(units)
+        missing = 0 if self._full() else self._limits.records - len(units)
         while self._source is not None and missing:
             item = next(self._source, None)
             if item is None:

@@ -66,7 +66,7 @@ class Run:
         options = link.stream.options
         limits = Limits(
             records=MAX_RECORDS,
-            bytes=options["MAX_REQUEST_BYTES"],
+            bytes=min(options["MAX_REQUEST_BYTES"], link.transport.max_bytes),
             buffered_bytes=BUFFERED_REQUESTS * options["MAX_REQUEST_BYTES"],
             buffered_records=BUFFERED_RECORDS,
         )
@@ -97,7 +97,8 @@ class Run:
             now = time.monotonic()
             if now < self._rest_until or not (request := schedule.next_request(now)):
                 return
-            here = self._concurrency == 1 or schedule.is_all(request)
+            alone = self._concurrency == 1 or schedule.is_all(request)
+            here = alone or self._link.is_quick()
             self._link.submit(request, self._answered.put, here=here)
 
     def _wait(self, schedule: Schedule[Any]) -> Done | None:

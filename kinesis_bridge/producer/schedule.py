@@ -97,12 +97,15 @@ class Schedule(ABC, Generic[U]):
         self._due: deque[U] = deque()
         """Units that may go at once: retries, leftovers, successors of acknowledged ones."""
         self._delayed: list[tuple[float, int, U]] = []
+        self._delayed_bytes = 0
         self._order = count()
         self._troubles: dict[Hashable, _Trouble] = {}
         self._paused: dict[str, float] = {}
         """Throttled shards, and until when."""
         self._throttled: dict[str, int] = {}
         """How often in a row a shard throttled."""
+        self._failing_since = self._failed_at = float("-inf")
+        """When records began to fail with none acknowledged since, and when the last one did."""
         self._open = 0
         """Records taken from the source and not answered."""
         self._waiting = 0
@@ -134,7 +137,9 @@ class Schedule(ABC, Generic[U]):
     def next_request(self, now: float) -> Request[U] | None:
         """Return the next request; None where nothing may go now."""
         while self._delayed and self._delayed[0][0] <= now:
-            self._due.append(heappop(self._delayed)[2])
+            unit = heappop(self._delayed)[2]
+            self._delayed_bytes -= self._size(unit)
+            self._due.append(unit)
         if self._paused:
             self._hold_back(now)
         request: Request[U] = Request([])
@@ -171,16 +176,26 @@ class Schedule(ABC, Generic[U]):
             if until is None:
                 self._due.append(unit)
             else:
-                heappush(self._delayed, (until, next(self._order), unit))
+                self._delay(unit, until)
+
+    def _delay(self, unit: U, until: float) -> None:
+        self._delayed_bytes += self._size(unit)
+        heappush(self._delayed, (until, next(self._order), unit))
 
     @abstractmethod
     def _lane(self, unit: U) -> Hashable:
         """Return the lane of a unit."""
 
+    @abstractmethod
+    def _size(self, unit: U) -> int:
+        """Return the bytes of a unit's record."""
+
     def _full(self) -> bool:
+        """Tell whether to read no more: what failed takes up memory as what waits does."""
         limits = self._limits
         return (
-            self._waiting >= limits.buffered_records or self._waiting_bytes >= limits.buffered_bytes
+            self._waiting + len(self._delayed) >= limits.buffered_records
+            or self._waiting_bytes + self._delayed_bytes >= limits.buffered_bytes
         )
 
     # Answers
@@ -189,13 +204,17 @@ class Schedule(ABC, Generic[U]):
         """Take a request's answers; return those that are final, by record."""
         self.in_flight -= 1
         if set(map(type, answers)) == _ALL_ACKNOWLEDGED and not self._troubles:
+            self._failed_at = float("-inf")
             return self._acknowledge(request, answers)
         final: Final = []
         rests: dict[str, float] = {}
         for unit, lane, answer in zip(request.units, request.lanes, answers, strict=True):
-            if isinstance(answer, RejectedRecord) and not answer.poison:
-                final += self._fail(unit, lane, answer, now, rests)
-                continue
+            if isinstance(answer, RejectedRecord):
+                if not answer.poison:
+                    final += self._fail(unit, lane, answer, now, rests)
+                    continue
+                if self._split(unit):
+                    continue
             items = self.items(unit)
             final += [(item, answer) for item in items]
             self._open -= len(items)
@@ -205,6 +224,7 @@ class Schedule(ABC, Generic[U]):
             self._free(lane)
             if isinstance(answer, PutResult):
                 self._throttled.pop(answer.shard_id, None)
+                self._failed_at = float("-inf")
         return final
 
     def _acknowledge(self, request: Request[U], answers: Sequence[Result]) -> Final:
@@ -216,6 +236,10 @@ class Schedule(ABC, Generic[U]):
             self._free(lane)
         return final
 
+    def _split(self, unit: U) -> bool:  # noqa: ARG002 - for what is packed
+        """Send a poisonous unit in smaller ones; False where it is one record."""
+        return False
+
     def _fail(
         self,
         unit: U,
@@ -226,7 +250,7 @@ class Schedule(ABC, Generic[U]):
     ) -> Final:
         trouble = self._troubles.get(lane)
         if trouble is None:
-            trouble = self._troubles[lane] = _Trouble(0, now)
+            trouble = self._troubles[lane] = _Trouble(0, self._since(now))
         due = now + jitter(trouble.attempts)
         if answer.code == THROTTLED and (shard := self._shard_of(lane)):
             # The shard is over its rate, not the key: all its lanes rest, once for this request.
@@ -240,8 +264,15 @@ class Schedule(ABC, Generic[U]):
             del self._troubles[lane]
             return self._reject([*self.items(unit), *self._behind(lane)], answer)
         self.retried += 1
-        heappush(self._delayed, (due, next(self._order), unit))
+        self._delay(unit, due)
         return []
+
+    def _since(self, now: float) -> float:
+        """Return when the trouble began: where nothing passes at all, one deadline is for all."""
+        if now > self._failed_at + 2 * MAX_PAUSE_SECONDS:
+            self._failing_since = now
+        self._failed_at = now
+        return self._failing_since
 
     def _reject(self, items: list[Item], answer: RejectedRecord) -> Final:
         self._open -= len(items)
@@ -268,6 +299,7 @@ class Schedule(ABC, Generic[U]):
         units = [*self._due, *(entry[2] for entry in self._delayed)]
         self._due.clear()
         self._delayed.clear()
+        self._delayed_bytes = 0
         items = [item for unit in units for item in self.items(unit)]
         for unit in units:
             items += self._behind(self._lane(unit))

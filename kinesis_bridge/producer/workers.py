@@ -33,7 +33,10 @@ class Workers:
             elif self._threads < self._most:
                 self._threads += 1
                 name = f"{self._name}-{self._threads}"
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                # Its queue is named now: close() may come before the thread's first step.
+                threading.Thread(
+                    target=self._serve, args=(self._work,), name=name, daemon=True
+                ).start()
             self._work.put(work)
 
     def close(self) -> None:
@@ -44,8 +47,7 @@ class Workers:
             self._threads = self._idle = 0
             self._work = SimpleQueue()
 
-    def _serve(self) -> None:
-        queue = self._work
+    def _serve(self, queue: SimpleQueue[Callable[[], object] | None]) -> None:
         while (work := queue.get()) is not None:
             work()
             with self._lock:

@@ -19,9 +19,11 @@ def open_transport(stream: StreamConfig) -> Transport:
 
     Raises AwsError where no region or profile can be found.
     """
-    from .aws import Boto3Transport  # noqa: PLC0415 - imports boto3
+    from .aws import Boto3Transport, FirehoseTransport  # noqa: PLC0415 - imports boto3
     from .fast import FastTransport  # noqa: PLC0415 - imports boto3
 
+    if stream.is_firehose:
+        return FirehoseTransport(stream)
     reference = Boto3Transport(stream)
     if stream.options["TRANSPORT"] == "boto3":
         return reference

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
@@ -79,6 +79,51 @@ class Boto3Transport(Transport):
             raise explain(error, self.path(self.client.meta.endpoint_url)) from error
 
 
+class FirehoseTransport(Transport):
+    """PutRecordBatch: only the data goes; Firehose knows neither keys nor order.
+
+    Its record id stands as the sequence number of an answer, and no shard. Limits: 500 records,
+    4 MiB a request, 1,000 KiB a record (PutRecordBatch, Amazon Data Firehose API Reference).
+    """
+
+    ordered = False
+    max_bytes = 4 * 1024 * 1024
+
+    def __init__(self, stream: StreamConfig) -> None:
+        super().__init__(stream)
+        self.client = open_client(stream, "firehose")
+
+    def put(self, records: Sequence[Record]) -> Sequence[Result]:
+        """Send one PutRecordBatch."""
+        endpoint = self.client.meta.endpoint_url
+        try:
+            with redaction.quiet():
+                answer = self.client.put_record_batch(
+                    DeliveryStreamName=self.stream.name,
+                    Records=[{"Data": record.data} for record in records],
+                )
+        except BOTO_ERRORS as error:
+            raise explain(error, self.path(endpoint)) from error
+        answers: list[Result] = [
+            PutResult("", entry["RecordId"])
+            if entry.get("RecordId")
+            else RejectedRecord(entry.get("ErrorCode", ""), entry.get("ErrorMessage", ""))
+            for entry in answer.get("RequestResponses", ())
+        ]
+        if len(answers) != len(records):
+            cut = IncompleteReadError(actual_bytes=len(answers), expected_bytes=len(records))
+            raise explain(cut, self.path(endpoint))
+        return answers
+
+    def shards(self) -> list[Shard]:
+        """Return none: Firehose has no shards."""
+        return []
+
+    def close(self) -> None:
+        """Close boto3's connections."""
+        self.client.close()
+
+
 def _entry(record: Record) -> dict[str, Any]:
     entry: dict[str, Any] = {"PartitionKey": record.partition_key, "Data": record.data}
     if record.explicit_hash_key is not None:
@@ -93,7 +138,7 @@ def read_answer(entry: dict[str, Any]) -> Result:
     return RejectedRecord(entry.get("ErrorCode", ""), entry.get("ErrorMessage", ""))
 
 
-def open_client(stream: StreamConfig) -> Any:
+def open_client(stream: StreamConfig, service: Literal["kinesis", "firehose"] = "kinesis") -> Any:
     """Return boto3's client for `stream`: its role, its region, its time-outs, no retries.
 
     Raises AwsError where no region or profile can be found.
@@ -107,7 +152,7 @@ def open_client(stream: StreamConfig) -> Any:
         tcp_keepalive=True,
     )
     try:
-        return session_of(stream).client("kinesis", region_name=region_of(stream), config=config)
+        return session_of(stream).client(service, region_name=region_of(stream), config=config)
     except BotoCoreError as error:
         role = get_config().role_of(stream)
         raise explain(error, Path(hop="stream", stream=stream, role=role)) from error

@@ -25,6 +25,8 @@ class Transport(ABC):
 
     ordered: ClassVar[bool] = True
     """False: the service keeps no order, and has neither keys nor shards."""
+    max_bytes: ClassVar[int] = 10 * 1024 * 1024
+    """The most that the service takes in one request, keys included."""
 
     def __init__(self, stream: StreamConfig) -> None:
         self.stream = stream

@@ -70,12 +70,7 @@ def test_a_signal_right_after_the_announcement_ends_it_well(tmp_path):
 
 def test_ctrl_c_ends_it_though_its_shell_ignores_the_signal_for_background_jobs(tmp_path):
     env = environment(tmp_path, KINESIS_LOCAL_AWS="True")
-    ignore = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited across exec
-    try:
-        process = start_manage("kinesis_local", "--port", "0", env=env)
-    finally:
-        signal.signal(signal.SIGINT, ignore)
+    process = start_manage("kinesis_local", "--port", "0", env=env, in_background=True)
     try:
         assert process.stdout.readline()
         process.send_signal(signal.SIGINT)

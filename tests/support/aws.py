@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -270,16 +271,25 @@ def manage(*arguments, env):
     return python("manage.py", *arguments, env=env)
 
 
-def start_manage(*arguments, env):
-    """Start ``manage.py`` of the demo project; the caller ends it."""
-    return subprocess.Popen(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start_manage(*arguments, env, in_background=False):
+    """Start ``manage.py`` of the demo project; the caller ends it.
+
+    As a terminal does, whatever started the tests; `in_background` as a shell's ``&`` does, which
+    has the process ignore Ctrl-C.
+    """
+    disposition = signal.SIG_IGN if in_background else signal.SIG_DFL
+    inherited = signal.signal(signal.SIGINT, disposition)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, inherited)
 
 
 def caller_identity(arn=SITE_ARN):

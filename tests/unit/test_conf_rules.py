@@ -95,7 +95,7 @@ WRONG = [
     ("E004", (*DEFAULT, "STREAM"), "two words", "cannot name a stream: 'two words'"),
     ("E004", (*DEFAULT, "STREAM"), "s" * 129, "cannot name a stream"),
     ("E004", (*DEFAULT, "STREAM"), "arn:aws:kinesis:stream/orders", "not the ARN of a Kinesis"),
-    ("E004", (*DEFAULT, "STREAM"), ROLE, "not the ARN of a Kinesis stream"),
+    ("E004", (*DEFAULT, "STREAM"), ROLE, "not the ARN of a Kinesis or Firehose stream"),
     ("E005", (*WRITER, "ROLE_ARN"), "arn:aws:iam::222222222222:user/eve", "no role but of 'user"),
     ("E005", (*WRITER, "ROLE_ARN"), STREAM, "no role but of 'stream/orders'"),
     (

@@ -17,9 +17,16 @@ from django.utils.translation import gettext_lazy
 from django.utils.translation import override as language
 
 from kinesis_bridge import serializers
+from kinesis_bridge.conf import StreamConfig
 from kinesis_bridge.event import Event
 from kinesis_bridge.exceptions import RecordTooLarge, SerializationError
 from kinesis_bridge.serializers import check_size, to_json
+
+STREAM = StreamConfig(alias="default", stream="orders", options={"MAX_RECORD_BYTES": 2000})
+FIREHOSE_ARN = "arn:aws:firehose:eu-west-1:222222222222:deliverystream/orders"
+FIREHOSE = StreamConfig(
+    alias="lake", stream=FIREHOSE_ARN, options={"MAX_RECORD_BYTES": 10 * 1024 * 1024}
+)
 
 
 class Size(enum.Enum):
@@ -176,6 +183,12 @@ def test_an_unknown_serializer_is_refused_with_the_known_ones():
 @pytest.mark.parametrize("key", ["k", "é" * 10, "😀" * 256])
 def test_the_record_limit_counts_the_key_in_utf8_bytes(key):
     room = 2000 - len(key.encode())
-    check_size(key, b"x" * room, 2000, "default")
+    check_size(key, b"x" * room, STREAM)
     with pytest.raises(RecordTooLarge, match=r"2,001 bytes.*'default' takes 2,000"):
-        check_size(key, b"x" * (room + 1), 2000, "default")
+        check_size(key, b"x" * (room + 1), STREAM)
+
+
+def test_firehose_takes_1000_kib_and_no_key_counts():
+    check_size("k" * 256, b"x" * 1_024_000, FIREHOSE)
+    with pytest.raises(RecordTooLarge, match=r"1,024,001 bytes and Firehose stream 'lake'"):
+        check_size("k", b"x" * 1_024_001, FIREHOSE)
