@@ -23,6 +23,9 @@ GOOD = {
 }
 NOT_CALLABLE = "no serializer"
 
+# Since Django 6.1 `manage.py check` looks into the databases.
+pytestmark = pytest.mark.django_db(databases=["default", "other"])
+
 
 def serialize(event):
     return b""
