@@ -1,0 +1,1 @@
+"""Benchmarks of kinesis_bridge, and the servers they run against."""
