@@ -53,6 +53,20 @@ _KEY_FIELD, _HASH_FIELD = _Prefixes(_KEY_INDEX), _Prefixes(_HASH_INDEX)
 _LENGTH = _Prefixes(_RECORD)  # of a record and of its data: both happen to be field 3
 
 
+class _Shapes(dict[int, tuple[bytes, bytes, int]]):
+    """What stands around a record's fields and data, and the bytes of it all, by both lengths."""
+
+    def __missing__(self, lengths: int) -> tuple[bytes, bytes, int]:
+        data, fields = lengths >> 5, lengths & 31  # two indexes are 22 bytes at most
+        data_prefix = _LENGTH[data]
+        length = fields + len(data_prefix) + data
+        shape = _LENGTH[length], data_prefix, len(_LENGTH[length]) + length
+        return self.setdefault(lengths, shape) if data < _SMALL >> 2 else shape
+
+
+_SHAPES = _Shapes()
+
+
 class Packer:
     """Packs records, one by one, into data of at most ``max_bytes``. Not thread-safe.
 
@@ -87,35 +101,44 @@ class Packer:
     def add(self, record: Record) -> bool:
         """Add ``record``; or return False, with nothing changed, when it does not fit.
 
-        False from an empty packer: it fits in none, send it alone. Raises ``InvalidHashKey``, or
-        ``UnicodeEncodeError`` for a key with a lone surrogate, with nothing changed either.
+        False from an empty packer: it fits in none, send it alone. Raises as :meth:`extend`.
         """
-        key, data, explicit = record.partition_key, record.data, record.explicit_hash_key
-        size = self._size
-        fields = key_field = self._keys.get(key, b"")
-        if not key_field:
-            length = len(key.encode())
-            size += length + len(_KEY_PREFIX[length])
-            fields = key_field = _KEY_FIELD[len(self._keys)]
-        if explicit is not None:
-            hash_field = self._hashes.get(explicit, b"")
-            if not hash_field:
-                parse_hash_key(explicit)  # one wrong key costs the KCL all records packed here
-                size += len(explicit) + len(_HASH_PREFIX[len(explicit)])
-                hash_field = _HASH_FIELD[len(self._hashes)]
-            fields += hash_field
-        data_prefix = _LENGTH[len(data)]
-        length = len(fields) + len(data_prefix) + len(data)
-        prefix = _LENGTH[length]
-        size += length + len(prefix)
-        if size > self._max:
-            return False
-        self._keys[key] = key_field
-        if explicit is not None:
-            self._hashes[explicit] = hash_field
-        self._parts += (prefix, fields, data_prefix, data)
-        self._size = size
-        return True
+        return self.extend((record,)) == 1
+
+    def extend(self, records: Iterable[Record]) -> int:
+        """Add records up to the first that does not fit; return how many were added.
+
+        Raises ``InvalidHashKey``, or ``UnicodeEncodeError`` for a key with a lone surrogate: those
+        before it are added then, and nothing of it.
+        """
+        keys, parts, most = self._keys, self._parts, self._max
+        added = 0
+        for record in records:
+            key, data, explicit = record.partition_key, record.data, record.explicit_hash_key
+            size = self._size
+            fields = key_field = keys.get(key, b"")
+            if not key_field:
+                length = len(key.encode())
+                size += length + len(_KEY_PREFIX[length])
+                fields = key_field = _KEY_FIELD[len(keys)]
+            if explicit is not None:
+                hash_field = self._hashes.get(explicit, b"")
+                if not hash_field:
+                    parse_hash_key(explicit)  # one wrong key costs the KCL all that is packed here
+                    size += len(explicit) + len(_HASH_PREFIX[len(explicit)])
+                    hash_field = _HASH_FIELD[len(self._hashes)]
+                fields += hash_field
+            prefix, data_prefix, length = _SHAPES[len(data) << 5 | len(fields)]
+            size += length
+            if size > most:
+                break
+            keys[key] = key_field
+            if explicit is not None:
+                self._hashes[explicit] = hash_field
+            parts += (prefix, fields, data_prefix, data)
+            self._size = size
+            added += 1
+        return added
 
     def build(self) -> bytes:
         """Return the aggregated record's data; the records stay. ``AggregationError`` if empty."""
@@ -130,8 +153,7 @@ class Packer:
 def pack(records: Sequence[Record]) -> bytes:
     """Return ``records`` as one aggregated record's data of any size; raises like ``Packer``."""
     packer = Packer(maxsize)
-    for record in records:
-        packer.add(record)
+    packer.extend(records)
     return packer.build()
 
 

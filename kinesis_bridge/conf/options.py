@@ -119,7 +119,7 @@ STREAM_OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="AGGREGATE_BYTES",
-        default=256 * KIB,
+        default=512 * KIB,
         minimum=1 * KIB,
         maximum=10 * MIB,
         help="The most that one KPL record holds; MAX_RECORD_BYTES bounds it too.",

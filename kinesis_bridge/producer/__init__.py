@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -29,10 +31,14 @@ __all__ = ["Producer", "Statistics"]
 
 STRIPES = 256
 _UNANSWERED = RejectedRecord("NotSent", "")
+_producers: weakref.WeakSet[Producer] = weakref.WeakSet()
 
 
 class Producer:
-    """Sends to one stream. Safe for several threads; belongs to the process that made it."""
+    """Sends to one stream. Safe for several threads; a child process that inherits one starts anew.
+
+    What the parent had under way at the fork stays the parent's.
+    """
 
     def __init__(
         self,
@@ -42,7 +48,8 @@ class Producer:
         """Open nothing yet: `transport` is called at the first send."""
         self.stream = stream
         self._link = Link(stream, transport)
-        self._stripes = [threading.Lock() for _ in range(STRIPES)]
+        self._stripes = _stripes()
+        _producers.add(self)
 
     def __repr__(self) -> str:
         return f"<Producer of stream {self.stream.alias!r}>"
@@ -71,6 +78,8 @@ class Producer:
                     results[index] = answer
         if run.outage is not None:
             unread = rejection(run.outage)
+            if missing := sum(answer is _UNANSWERED for answer in results):
+                run.tell([unread.code] * missing)
             results = [unread if answer is _UNANSWERED else answer for answer in results]
         return results
 
@@ -85,8 +94,7 @@ class Producer:
         """
         run = Run(self._link, records, seconds)
         for final in run.go():
-            for (_, record), answer in final:
-                yield record, answer
+            yield from [(item[1], answer) for item, answer in final]
         if run.outage is not None:
             raise run.outage
 
@@ -98,11 +106,16 @@ class Producer:
         path = self._link.transport.path()
         return explain_as(finding, path, code=rejected.code, message=rejected.message)
 
+    def after_fork(self) -> None:
+        """Start anew in a child process."""
+        self._stripes = _stripes()
+        self._link.after_fork()
+
     @contextmanager
     def _turn(self, records: Sequence[Record]) -> Iterator[None]:
         """Hold the keys of `records` against other threads' sends; always in one order."""
         stripes = sorted({hash(record.partition_key) % STRIPES for record in records})
-        held: list[threading.Lock] = []
+        held: list[threading.RLock] = []
         try:
             for stripe in stripes:
                 self._stripes[stripe].acquire()
@@ -111,3 +124,16 @@ class Producer:
         finally:
             for lock in held:
                 lock.release()
+
+
+def _stripes() -> list[threading.RLock]:
+    # A receiver of our signals may send on the same stream, in the same thread.
+    return [threading.RLock() for _ in range(STRIPES)]
+
+
+def _after_fork_in_child() -> None:
+    for producer in _producers:
+        producer.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -15,7 +15,7 @@ from kinesis_bridge import signals
 from kinesis_bridge.aggregation import ShardMap
 from kinesis_bridge.diagnosis import DENIED
 from kinesis_bridge.event import PutResult, RejectedRecord
-from kinesis_bridge.exceptions import AwsError
+from kinesis_bridge.exceptions import AwsError, ShardMapError
 
 from .packing import ByKey, ByShard
 from .workers import Workers
@@ -64,7 +64,7 @@ class Done(NamedTuple):
 
     request: Request[Any]
     answers: Sequence[Result]
-    error: AwsError | None
+    error: Exception | None
     seconds: float
 
 
@@ -81,6 +81,7 @@ class Link:
         self._last: dict[Hashable, PutResult] = {}
         self._shards: ShardMap | None = None
         self._shards_at = 0.0
+        self._denied = False
         self._waits: deque[float] = deque(maxlen=3)
         self._sends = 0
 
@@ -107,14 +108,26 @@ class Link:
             self.statistics.retried += retried
             self.statistics.short_requests += short_requests
 
-    def packing(self) -> Packing | None:
-        """Return how records are packed now, by a fresh map of the shards; None: not at all."""
+    def after_fork(self) -> None:
+        """Start anew in a child process: threads, locks and sockets are its parent's."""
+        self._lock = threading.Lock()
+        self._transport = None
+        self._workers = Workers(self.stream.options["CONCURRENCY"], f"kinesis-{self.stream.alias}")
+
+    def packing(self, unlike: ByShard | None = None) -> Packing | None:
+        """Return how records are packed now, by a fresh map of the shards; None: not at all.
+
+        `unlike` is one whose map proved wrong: where the list of shards still says the same, the
+        packing is by key, which is right whatever the shards are.
+        """
         options = self.stream.options
         if not self.keeps_order or options["AGGREGATE"] == "none":
             return None
         most = min(options["AGGREGATE_BYTES"], options["MAX_RECORD_BYTES"])
         shards = self._shard_map() if options["AGGREGATE"] == "shard" else None
-        return ByKey(most) if shards is None else ByShard(most, shards)
+        if shards is None or (unlike is not None and unlike.shards == shards):
+            return ByKey(most)
+        return ByShard(most, shards)
 
     @property
     def keeps_order(self) -> bool:
@@ -132,10 +145,16 @@ class Link:
             if error.code not in DENIED:
                 raise
             shards = None
-            logger.warning(
-                "Stream %s: no permission for kinesis:ListShards, so AGGREGATE falls back to key",
-                self.stream.alias,
-            )
+            if not self._denied:
+                self._denied = True
+                logger.warning(
+                    "Stream %s: no permission for kinesis:ListShards, so AGGREGATE falls back to"
+                    " key",
+                    self.stream.alias,
+                )
+        except ShardMapError as error:  # listed while they change
+            shards = None
+            logger.warning("Stream %s: packed by key for now: %s", self.stream.alias, error)
         with self._lock:
             self._shards, self._shards_at = shards, time.monotonic()
         return shards
@@ -164,11 +183,21 @@ class Link:
             if len(batch) == 1:
                 return [RejectedRecord(error.code, error.message, error, poison=True)]
             middle = len(batch) // 2
-            return [*self.put(batch[:middle]), *self.put(batch[middle:])]
+            answers = self.put(batch[:middle])
+        try:
+            return [*answers, *self.put(batch[middle:])]
+        except AwsError as error:
+            # Not of the whole any more: what was taken before must not go again.
+            failed = RejectedRecord(error.code, error.message, error)
+            return [*answers, *[failed] * (len(batch) - middle)]
 
-    def account(self, done: Done) -> None:
-        """Count an answered request, check that sequence numbers rise, tell the signals."""
-        violations = self._fallen(done) if self.keeps_order else 0
+    def account(self, done: Done, last: dict[Hashable, PutResult] | None = None) -> None:
+        """Count an answered request, check that sequence numbers rise, tell the signals.
+
+        `last` is where each lane stands; default: what is remembered of all sends.
+        """
+        memory = self._last if last is None else last
+        violations = self._fallen(done, memory) if self.keeps_order else 0
         sent, size = len(done.answers), done.request.bytes
         if set(map(type, done.answers)) != _ALL_ACKNOWLEDGED:
             for record, answer in zip(done.request.records, done.answers, strict=True):
@@ -191,7 +220,7 @@ class Link:
             Link, stream=self.stream.alias, count=sent, bytes=size, seconds=done.seconds
         )
 
-    def _fallen(self, done: Done) -> int:
+    def _fallen(self, done: Done, last: dict[Hashable, PutResult]) -> int:
         """Remember where each lane stands; return how many sequence numbers did not rise."""
         lanes, answers = done.request.lanes, done.answers
         if set(map(type, answers)) != _ALL_ACKNOWLEDGED:
@@ -202,10 +231,10 @@ class Link:
             ]
             lanes, answers = [lane for lane, _ in taken], [answer for _, answer in taken]
         after = cast("Sequence[PutResult]", answers)
-        before = list(map(self._last.get, lanes, repeat(_NOWHERE)))
-        self._last.update(zip(lanes, after, strict=True))
-        if len(self._last) > REMEMBERED_LANES:
-            self._last.clear()
+        before = list(map(last.get, lanes, repeat(_NOWHERE)))
+        last.update(zip(lanes, after, strict=True))
+        if len(last) > REMEMBERED_LANES:
+            last.clear()
         return 0 if _all_rose(before, after) else sum(map(_fell, before, after))
 
     def is_quick(self) -> bool:
@@ -225,10 +254,10 @@ class Link:
         def work() -> None:
             started, busy = time.monotonic(), time.thread_time()
             answers: Sequence[Result] = []
-            failure: AwsError | None = None
+            failure: Exception | None = None
             try:
-                answers = self.put(request.records)
-            except AwsError as error:
+                answers = self.put(request.prepare())
+            except Exception as error:  # noqa: BLE001 - a thread that died would be awaited for ever
                 failure = error
             seconds = time.monotonic() - started
             if here:

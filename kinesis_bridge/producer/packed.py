@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from .schedule import Schedule
@@ -12,8 +13,10 @@ if TYPE_CHECKING:
 
     from kinesis_bridge.event import Record
 
-    from .packing import Item, Packing
+    from .packing import Item, Packed, Packing
     from .schedule import Limits, Request
+
+CHUNK = 256
 
 
 class Unit(NamedTuple):
@@ -21,7 +24,7 @@ class Unit(NamedTuple):
 
     lane: Hashable
     items: list[Item]
-    record: Record
+    packed: Packed
 
 
 class PackedSchedule(Schedule[Unit]):
@@ -37,6 +40,8 @@ class PackedSchedule(Schedule[Unit]):
     ) -> None:
         super().__init__(records, limits, retry_seconds, shard_of)
         self._packing = packing
+        self._typical = max(1, limits.bytes // 8)
+        """Bytes of a record, as the last ones were; a large guess to begin with."""
         self._lanes: dict[Hashable, deque[Item]] = {}
         """The lanes with anything open, and what waits in them."""
         self._ready: deque[Hashable] = deque()
@@ -50,7 +55,7 @@ class PackedSchedule(Schedule[Unit]):
         return unit.lane
 
     def _size(self, unit: Unit) -> int:
-        return unit.record.size
+        return unit.packed.size
 
     def _split(self, unit: Unit) -> bool:
         """Try its first half alone: only one of its records need be at fault."""
@@ -61,8 +66,8 @@ class PackedSchedule(Schedule[Unit]):
         self._lanes[unit.lane].extendleft(reversed(rest))
         self._waiting += len(rest)
         self._waiting_bytes += sum(len(item[1].data) for item in rest)
-        items, record = self._packing.take(unit.lane, deque(unit.items[:middle]))
-        self._due.append(Unit(unit.lane, items, record))
+        items, packed = self._packing.take(unit.lane, deque(unit.items[:middle]))
+        self._due.append(Unit(unit.lane, items, packed))
         self.retried += 1
         return True
 
@@ -73,8 +78,7 @@ class PackedSchedule(Schedule[Unit]):
         self._troubles.clear()
         self._lanes.clear()
         self._ready.clear()
-        for item in items:
-            self._queue(item)
+        self._queue(items)
 
     def _fill(self, request: Request[Unit]) -> None:
         self._read()
@@ -87,43 +91,48 @@ class PackedSchedule(Schedule[Unit]):
                 unit = self._pack(self._ready.popleft())
             else:
                 break
-            if unit.record.size > room and units:
+            if unit.packed.size > room and units:
                 self._due.appendleft(unit)
                 break
-            room -= unit.record.size
+            room -= unit.packed.size
             units.append(unit)
         request.bytes = self._limits.bytes - room
-        request.records = [unit.record for unit in units]
+        request.packed = [unit.packed for unit in units]
         request.lanes = [unit.lane for unit in units]
 
     def _pack(self, lane: Hashable) -> Unit:
-        items, record = self._packing.take(lane, self._lanes[lane])
+        items, packed = self._packing.take(lane, self._lanes[lane])
         self._leave(items)
-        return Unit(lane, items, record)
+        return Unit(lane, items, packed)
 
     def _read(self) -> None:
         """Fill the window from the source."""
-        source, limits, most = self._source, self._limits, self._limits.buffered_bytes
-        if source is None or self._full():
-            return
-        for item in source:
-            self._open += 1
-            self._queue(item)
-            if self._waiting >= limits.buffered_records or self._waiting_bytes >= most:
+        limits = self._limits
+        while self._source is not None and not self._full():
+            # No more at once than is likely to fit: the source may hold large records.
+            room = max(0, limits.buffered_bytes - self._waiting_bytes) // self._typical
+            free = limits.buffered_records - self._waiting
+            chunk = list(islice(self._source, max(1, min(CHUNK, room, free))))
+            if not chunk:
+                self._source = None
                 return
-        self._source = None
+            self._open += len(chunk)
+            self._typical = max(1, self._queue(chunk) // len(chunk))
 
-    def _queue(self, item: Item) -> None:
-        record = item[1]
-        self._waiting += 1
-        self._waiting_bytes += len(record.data)
-        lane = self._packing.lane(record)
-        queue = self._lanes.get(lane)
-        if queue is None:
-            self._lanes[lane] = deque((item,))
-            self._ready.append(lane)
-        else:
-            queue.append(item)
+    def _queue(self, items: list[Item]) -> int:
+        """Put records into their lanes; return the bytes of their data."""
+        lanes, records = self._lanes, [item[1] for item in items]
+        for item, lane in zip(items, self._packing.lanes(records), strict=True):
+            queue = lanes.get(lane)
+            if queue is None:
+                lanes[lane] = deque((item,))
+                self._ready.append(lane)
+            else:
+                queue.append(item)
+        size = sum([len(record.data) for record in records])
+        self._waiting += len(items)
+        self._waiting_bytes += size
+        return size
 
     def _free(self, lane: Hashable) -> None:
         if self._lanes[lane]:
@@ -138,7 +147,7 @@ class PackedSchedule(Schedule[Unit]):
 
     def _leave(self, items: list[Item]) -> None:
         self._waiting -= len(items)
-        self._waiting_bytes -= sum(len(item[1].data) for item in items)
+        self._waiting_bytes -= sum([len(item[1].data) for item in items])
 
     def _recall_waiting(self) -> list[Item]:
         items = [item for queue in self._lanes.values() for item in queue]

@@ -7,20 +7,46 @@ partition key, or with ``AGGREGATE="shard"`` the shard.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from kinesis_bridge.aggregation import Packer
+from kinesis_bridge.aggregation import OVERHEAD, Packer
 from kinesis_bridge.event import Record
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable, Sequence
 
     from kinesis_bridge.aggregation import ShardMap
 
 REMEMBERED_KEYS = 50_000
+_RECORD = itemgetter(1)
 Item = tuple[int, Record]
 """A record and its number in the order given."""
+
+
+class Packed:
+    """A record to be: put together only where it is sent, since that thread has the time."""
+
+    __slots__ = ("_packer", "_record", "size")
+
+    def __init__(self, record: Record, packer: Packer | None = None) -> None:
+        """Take a record as it is, or with the data that `packer` builds."""
+        self._record, self._packer = record, packer
+        self.size = record.size + (packer.size if packer else 0)
+        """Bytes of the whole record, its key included."""
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it is a record as it was given, packed with no other."""
+        return self._packer is None
+
+    def record(self) -> Record:
+        """Return the record."""
+        outer = self._record
+        if self._packer is None:
+            return outer
+        return Record(outer.partition_key, self._packer.build(), outer.explicit_hash_key)
 
 
 class Packing(ABC):
@@ -34,27 +60,26 @@ class Packing(ABC):
     def lane(self, record: Record) -> Hashable:
         """Return the lane of a record."""
 
+    def lanes(self, records: Sequence[Record]) -> Iterable[Hashable]:
+        """Return the lane of each record."""
+        return map(self.lane, records)
+
     @abstractmethod
     def outer(self, lane: Hashable, first: Record) -> Record:
         """Return the record that carries a lane's records, without its data."""
 
-    def take(self, lane: Hashable, queue: deque[Item]) -> tuple[list[Item], Record]:
+    def take(self, lane: Hashable, queue: deque[Item]) -> tuple[list[Item], Packed]:
         """Remove from the head of `queue`, which is not empty, what fits into one record.
 
-        Returns it with the record to send. One that fits with no other goes as it is.
+        Returns it with what is to be sent. One that fits with no other goes as it is.
         """
         outer = self.outer(lane, queue[0][1])
-        packer = Packer(self._max_bytes - outer.size)
-        add = packer.add
-        fitting = 0
-        for item in queue:
-            if not add(item[1]):
-                break
-            fitting += 1
+        packer = Packer(max(OVERHEAD + 1, self._max_bytes - outer.size))
+        fitting = packer.extend(map(_RECORD, queue))
         items = [queue.popleft() for _ in range(max(1, fitting))]
         if fitting <= 1:
-            return items, items[0][1]
-        return items, Record(outer.partition_key, packer.build(), outer.explicit_hash_key)
+            return items, Packed(items[0][1])
+        return items, Packed(outer, packer)
 
 
 class ByKey(Packing):
@@ -78,9 +103,16 @@ class ByShard(Packing):
 
     def __init__(self, max_bytes: int, shards: ShardMap) -> None:
         super().__init__(max_bytes)
-        self._shards = shards
+        self.shards = shards
         self._starts: dict[Hashable, str] = {}
         self._known: dict[str, str] = {}
+
+    def lanes(self, records: Sequence[Record]) -> Iterable[Hashable]:
+        """Return the lane of each record; fast where their keys are known."""
+        if any(record.explicit_hash_key is not None for record in records):
+            return super().lanes(records)
+        known = map(self._known.get, [record.partition_key for record in records])
+        return [lane or self.lane(record) for lane, record in zip(known, records, strict=True)]
 
     def lane(self, record: Record) -> str:
         """Return the id of the shard that the record's hash key belongs to."""
@@ -88,7 +120,7 @@ class ByShard(Packing):
         plain = record.explicit_hash_key is None
         if plain and (known := self._known.get(key)):
             return known
-        shard = self._shards.shard_for(record)
+        shard = self.shards.shard_for(record)
         self._starts[shard.shard_id] = shard.explicit_hash_key
         if plain:
             if len(self._known) >= REMEMBERED_KEYS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from .packing import Item
@@ -27,6 +28,8 @@ class PlainSchedule(Schedule[Item]):
         shard_of: Callable[[Hashable], str | None] = lambda _: None,
     ) -> None:
         super().__init__(records, limits, retry_seconds, shard_of)
+        self._typical = max(1, limits.bytes // 8)
+        """Bytes of a record, as the last ones were; a large guess to begin with."""
         self._lanes: dict[Hashable, deque[Item] | None] = {}
         """The keys with a record due, delayed or under way, and what waits behind it."""
 
@@ -62,39 +65,52 @@ class PlainSchedule(Schedule[Item]):
 
     def _read(self, units: list[Item], room: int) -> int:
         """Take records from the source while the request has room; return the room left."""
-        source, lanes, limits = self._source, self._lanes, self._limits
-        missing = limits.records - len(units)
-        if source is None or missing <= 0 or self._full():
-            return room
-        add = units.append
-        read = 0
-        for item in source:
-            read += 1
-            record = item[1]
-            key = record.partition_key
-            size = len(record.data) + (len(key) if key.isascii() else len(key.encode()))
-            if key in lanes:
-                waiting = lanes[key]
-                if waiting is None:
-                    waiting = lanes[key] = deque()
-                waiting.append(item)
-                self._waiting += 1
-                self._waiting_bytes += size
-                if self._full():
-                    break
-                continue
-            lanes[key] = None
-            if size > room and units:
-                self._due.append(item)
-                break
+        while self._source is not None and not self._full():
+            missing = self._limits.records - len(units)
+            # No more at once than is likely to fit: the source may hold large records.
+            chunk = list(islice(self._source, min(missing, max(1, room // self._typical))))
+            if not chunk:
+                if missing:
+                    self._source = None
+                return room
+            self._open += len(chunk)
+            fresh = self._claim(chunk)
+            size = _size(fresh)
+            self._typical = max(1, size // len(fresh)) if fresh else self._typical
+            if size > room:
+                return self._squeeze(fresh, units, room)
+            units += fresh
             room -= size
-            add(item)
-            missing -= 1
-            if not missing:
+        return room
+
+    def _claim(self, chunk: list[Item]) -> list[Item]:
+        """Return the records whose lane is free, now theirs; the others wait in their lane."""
+        lanes = self._lanes
+        fresh: list[Item] = []
+        add = fresh.append
+        for item in chunk:
+            key = item[1].partition_key
+            if key not in lanes:
+                lanes[key] = None
+                add(item)
+                continue
+            waiting = lanes[key]
+            if waiting is None:
+                waiting = lanes[key] = deque()
+            waiting.append(item)
+            self._waiting += 1
+            self._waiting_bytes += item[1].size
+        return fresh
+
+    def _squeeze(self, fresh: list[Item], units: list[Item], room: int) -> int:
+        """Add what fits, one by one; the rest goes with the next request."""
+        for number, item in enumerate(fresh):
+            size = item[1].size
+            if size > room and units:
+                self._due.extend(fresh[number:])
                 break
-        else:
-            self._source = None
-        self._open += read
+            units.append(item)
+            room -= size
         return room
 
     def _acknowledge(self, request: Request[Item], answers: Sequence[Result]) -> Final:
@@ -165,3 +181,10 @@ class RelaxedSchedule(PlainSchedule):
             units.append(item)
             missing -= 1
         return room
+
+
+def _size(items: list[Item]) -> int:
+    """Return the bytes of all `items`, keys included: what Record.size adds up to, in one go."""
+    keys = "".join([item[1].partition_key for item in items])
+    data = sum([len(item[1].data) for item in items])
+    return data + (len(keys) if keys.isascii() else len(keys.encode()))

@@ -19,14 +19,17 @@ from .plain import PlainSchedule, RelaxedSchedule
 from .schedule import Limits, Request, Schedule, jitter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from kinesis_bridge.event import Record, Result
 
     from .link import Done, Link
+    from .packing import Packing
     from .schedule import Final
 
 BUFFERED_REQUESTS = 4
+# Of a larger request hashing and sending take most of the time, and other threads run meanwhile.
+SMALL_BYTES = 512 * 1024
 BUFFERED_RECORDS = 20_000
 
 
@@ -43,23 +46,38 @@ class Run:
         self._attempts = 0
         self._down_since: float | None = None
         self._rest_until = 0.0
+        self._packing: Packing | None = None
         self._map_is_old = False
+        self._last: dict[Hashable, PutResult] | None = None
+        """Where each shard stands, where a lane is a shard: other runs send to it as well."""
         self.outage: AwsError | None = None
         """What ended the run before everything was sent."""
 
     def go(self) -> Iterator[Final]:
         """Send; yield final answers by the request."""
-        try:
-            schedule = self._schedule = self._make_schedule()
-        except AwsError as error:
-            self.outage = error
+        schedule = self._open()
+        if schedule is None:
             return
-        while not schedule.finished:
-            self._dispatch(schedule)
-            done = self._wait(schedule)
-            if done is not None and (final := self._take(schedule, done)):
-                yield self._told(final)
-        self._link.note(schedule.retried, schedule.short_requests)
+        try:
+            while not schedule.finished:
+                if final := self._dispatch(schedule):
+                    yield self._told(schedule, final)
+                done = self._wait(schedule)
+                if done is not None and (final := self._take(schedule, done)):
+                    yield self._told(schedule, final)
+        finally:
+            self._link.note(schedule.retried, schedule.short_requests)
+
+    def _open(self) -> Schedule[Any] | None:
+        """Make the schedule, which may ask AWS for the shards; None after an outage."""
+        while True:
+            try:
+                return self._make_schedule()
+            except AwsError as error:
+                if not self._goes_on(error):
+                    self.outage = error
+                    return None
+                time.sleep(max(0.0, self._rest_until - time.monotonic()))
 
     def _make_schedule(self) -> Schedule[Any]:
         link = self._link
@@ -74,32 +92,42 @@ class Run:
             return RelaxedSchedule(self._records, limits, self._retry_seconds)
         shard_of = link.shard_of
         if packing := link.packing():
+            self._packing = packing
+            self._last = {} if isinstance(packing, ByShard) else None
             return PackedSchedule(self._records, limits, self._retry_seconds, packing, shard_of)
         return PlainSchedule(self._records, limits, self._retry_seconds, shard_of)
 
-    def _dispatch(self, schedule: Schedule[Any]) -> None:
-        """Send as many requests as may be under way."""
+    def _dispatch(self, schedule: Schedule[Any]) -> Final:
+        """Send as many requests as may be under way; return what is given up instead."""
         if self._map_is_old:
             # Packed for shards that are no more: wait for what is under way, then pack anew.
             if schedule.in_flight:
-                return
-            self._link.forget_shards()
-            assert isinstance(schedule, PackedSchedule)  # noqa: S101 - only it has a map
+                return []
             try:
-                packing = self._link.packing()
-                assert packing is not None  # noqa: S101 - AGGREGATE is "shard"
-                schedule.repack(packing)
+                self._repack(schedule)
             except AwsError as error:
-                self._suffer(error, schedule)
-                return
-            self._map_is_old = False
+                return self._suffer(error, schedule)
         while schedule.in_flight < self._concurrency:
             now = time.monotonic()
             if now < self._rest_until or not (request := schedule.next_request(now)):
-                return
+                break
             alone = self._concurrency == 1 or schedule.is_all(request)
-            here = alone or self._link.is_quick()
+            here = alone or (request.bytes < SMALL_BYTES and self._link.is_quick())
             self._link.submit(request, self._answered.put, here=here)
+            if here:  # answered already: its lanes are free for the next
+                break
+        return []
+
+    def _repack(self, schedule: Schedule[Any]) -> None:
+        assert isinstance(schedule, PackedSchedule)  # noqa: S101 - only it has a map
+        assert isinstance(self._packing, ByShard)  # noqa: S101
+        self._link.forget_shards()
+        packing = self._link.packing(unlike=self._packing)
+        assert packing is not None  # noqa: S101 - AGGREGATE is "shard"
+        schedule.repack(packing)
+        self._packing = packing
+        self._last = {} if isinstance(packing, ByShard) else None
+        self._map_is_old = False
 
     def _wait(self, schedule: Schedule[Any]) -> Done | None:
         """Wait for an answer, or until something may be sent."""
@@ -122,11 +150,13 @@ class Run:
 
     def _take(self, schedule: Schedule[Any], done: Done) -> Final:
         if done.error is not None:
+            if not isinstance(done.error, AwsError):
+                raise done.error
             schedule.put_back(done.request)
             return self._suffer(done.error, schedule)
         if self.outage is None:
             self._attempts, self._down_since = 0, None
-        self._link.account(done)
+        self._link.account(done, self._last)
         request, answers = self._misplaced(schedule, done)
         final = schedule.settle(request, answers, time.monotonic())
         if self.outage is not None:
@@ -138,18 +168,16 @@ class Run:
     ) -> tuple[Request[Any], Sequence[Result]]:
         """Send again what was packed for one shard and landed on another: the KCL would drop it."""
         request, answers = done.request, done.answers
-        if self._link.stream.options["AGGREGATE"] != "shard":
+        if not isinstance(self._packing, ByShard):
             return request, answers
         wrong = {
             number
             for number, (lane, answer) in enumerate(zip(request.lanes, answers, strict=True))
             if isinstance(answer, PutResult) and answer.shard_id != lane
         }
-        # Without a map (no permission) lanes are keys, and a lone record may land anywhere.
-        packed = {
-            n for n in wrong if request.records[n] is not schedule.items(request.units[n])[0][1]
-        }
-        if not packed or not isinstance(self._link.packing(), ByShard):
+        # A lone record goes by its own key: it is right wherever it lands.
+        packed = {n for n in wrong if not request.packed[n].is_one}
+        if not packed:
             return request, answers
         self._map_is_old = True
         schedule.send_again([request.units[n] for n in sorted(packed)])
@@ -161,31 +189,38 @@ class Run:
 
     def _suffer(self, error: AwsError, schedule: Schedule[Any]) -> Final:
         """Rest after a failure that was no record's own; give up where that is of no use."""
-        now = time.monotonic()
         if self.outage is None:
-            if error.name == "session-expired" and renew(self._link.stream):
-                return []
-            if self._down_since is None:
-                self._down_since = now
-            rest = jitter(self._attempts)
-            self._attempts += 1
-            if error.retryable and now + rest < self._down_since + self._retry_seconds:
-                self._rest_until = now + rest
+            if self._goes_on(error):
                 return []
             self.outage = error
         return schedule.abandon(rejection(self.outage))
 
-    def _told(self, final: Final) -> Final:
-        if self._schedule.rejected:
-            codes = Counter(self._schedule.rejected)
-            self._schedule.rejected.clear()
-            signals.records_rejected.send_robust(
-                Run,
-                stream=self._link.stream.alias,
-                count=codes.total(),
-                codes=dict(codes),
-            )
+    def _goes_on(self, error: AwsError) -> bool:
+        """Tell whether to send again after `error`, and when."""
+        if error.name == "session-expired" and renew(self._link.stream):
+            return True
+        now = time.monotonic()
+        if self._down_since is None:
+            self._down_since = now
+        rest = jitter(self._attempts)
+        self._attempts += 1
+        if not error.retryable or now + rest >= self._down_since + self._retry_seconds:
+            return False
+        self._rest_until = now + rest
+        return True
+
+    def _told(self, schedule: Schedule[Any], final: Final) -> Final:
+        if schedule.rejected:
+            self.tell(schedule.rejected)
+            schedule.rejected.clear()
         return final
+
+    def tell(self, rejected: list[str]) -> None:
+        """Send the signal for rejected records: a code for each."""
+        codes = Counter(rejected)
+        signals.records_rejected.send_robust(
+            Run, stream=self._link.stream.alias, count=codes.total(), codes=dict(codes)
+        )
 
 
 def rejection(error: AwsError) -> RejectedRecord:

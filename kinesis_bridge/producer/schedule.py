@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kinesis_bridge.event import Record, Result
 
-    from .packing import Item
+    from .packing import Item, Packed
 
     Final = list[tuple[Item, Result]]
 
@@ -40,7 +40,7 @@ def jitter(attempts: int) -> float:
 
     "Exponential Backoff And Jitter", AWS Architecture Blog.
     """
-    return random.uniform(0, min(MAX_PAUSE_SECONDS, BASE_PAUSE_SECONDS * 2**attempts))  # noqa: S311
+    return random.uniform(0, min(MAX_PAUSE_SECONDS, BASE_PAUSE_SECONDS * 2 ** min(attempts, 20)))  # noqa: S311
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,17 @@ class Request(Generic[U]):
     bytes: int = 0
     """Size of the records, keys included."""
     records: list[Record] = field(default_factory=list)
-    """What is sent, one for each unit."""
+    """What is sent, one for each unit; where there are `packed` ones, once they are prepared."""
+    packed: list[Packed] = field(default_factory=list)
+    """What is still to be put together."""
     lanes: list[Hashable] = field(default_factory=list)
     """The lane of each unit."""
+
+    def prepare(self) -> list[Record]:
+        """Return the records, put together."""
+        if self.packed:
+            self.records = [packed.record() for packed in self.packed]
+        return self.records
 
 
 @dataclass(slots=True)
@@ -207,7 +215,7 @@ class Schedule(ABC, Generic[U]):
             self._failed_at = float("-inf")
             return self._acknowledge(request, answers)
         final: Final = []
-        rests: dict[str, float] = {}
+        rests: dict[str | int, float] = {}
         for unit, lane, answer in zip(request.units, request.lanes, answers, strict=True):
             if isinstance(answer, RejectedRecord):
                 if not answer.poison:
@@ -246,12 +254,13 @@ class Schedule(ABC, Generic[U]):
         lane: Hashable,
         answer: RejectedRecord,
         now: float,
-        rests: dict[str, float],
+        rests: dict[str | int, float],
     ) -> Final:
         trouble = self._troubles.get(lane)
         if trouble is None:
             trouble = self._troubles[lane] = _Trouble(0, self._since(now))
-        due = now + jitter(trouble.attempts)
+        # One pause for all of a request that failed as often: they go again together.
+        due = rests.setdefault(trouble.attempts, now + jitter(trouble.attempts))
         if answer.code == THROTTLED and (shard := self._shard_of(lane)):
             # The shard is over its rate, not the key: all its lanes rest, once for this request.
             if shard not in rests:

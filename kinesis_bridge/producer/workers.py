@@ -31,12 +31,12 @@ class Workers:
             if self._idle:
                 self._idle -= 1
             elif self._threads < self._most:
-                self._threads += 1
-                name = f"{self._name}-{self._threads}"
+                name = f"{self._name}-{self._threads + 1}"
                 # Its queue is named now: close() may come before the thread's first step.
                 threading.Thread(
                     target=self._serve, args=(self._work,), name=name, daemon=True
                 ).start()
+                self._threads += 1
             self._work.put(work)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ credentials' refresh stay the client's.
 from __future__ import annotations
 
 import re
+from http.client import responses
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -185,12 +186,14 @@ class _Empty:
 
 
 def _error(response: Any, content: bytes) -> Any:
-    """Return a failed reply in the shape of boto3's errors."""
+    """Return a failed reply in the shape of boto3's errors, of whatever stands in between too."""
     try:
         reply = msgspec.json.decode(content, type=dict[str, Any])
     except msgspec.MsgspecError:
-        reply = {}
-    code = reply.get("__type") or response.headers.get("x-amzn-errortype") or ""
+        page = response.status_code >= 500 and (not content or content.startswith(b"<html>"))
+        text = content.decode(errors="replace")
+        reply = {"message": responses.get(response.status_code, "") if page else text}
+    code = str(reply.get("__type") or "") or response.headers.get("x-amzn-errortype") or ""
     return {
         "Error": {
             "Code": code.split(":", 1)[0].rsplit("#", 1)[-1] or str(response.status_code),

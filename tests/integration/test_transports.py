@@ -1,0 +1,407 @@
+"""boto3's way and the fast way: the same requests, the same answers, the same errors."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import botocore.httpsession
+import pytest
+
+from benchmarks.sink import Sink
+from kinesis_bridge import conf
+from kinesis_bridge.conf import get_config
+from kinesis_bridge.event import PutResult, Record, RejectedRecord
+from kinesis_bridge.exceptions import AwsError, EndpointError
+from kinesis_bridge.transport import open_transport
+from kinesis_bridge.transport.aws import Boto3Transport
+from kinesis_bridge.transport.fast import FastTransport
+from tests.support.aws import Answers, AwsServer, Reply, kinesis_error, kinesis_reply
+from tests.support.producer import (
+    TRANSPORTS,
+    assert_acknowledged,
+    configured,
+    events,
+    producing,
+    read,
+)
+
+RECORDS = [
+    Record("key", b"data"),
+    Record('"\\\n\x00\x7f\u2028 é \N{GRINNING FACE}', bytes(range(256))),
+    Record("empty", b""),
+    Record("explicit", b"x", str(2**128 - 1)),
+]
+ARN = "arn:aws:kinesis:us-east-1:222222222222:stream/orders"
+# The fast way writes JSON without spaces, and does not number attempts: it makes one.
+CHANGES = {
+    "Authorization",
+    "X-Amz-Date",
+    "Content-Length",
+    "amz-sdk-invocation-id",
+    "amz-sdk-request",
+}
+
+
+def opened(transport):
+    conf.reset()
+    return open_transport(get_config().stream("default"))
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request):
+    return request.param
+
+
+def test_auto_is_the_fast_one_and_boto3_can_be_asked_for():
+    for name, kind in [("auto", FastTransport), ("fast", FastTransport), ("boto3", Boto3Transport)]:
+        with configured("http://127.0.0.1:9", TRANSPORT=name):
+            assert type(opened(name)) is kind
+
+
+# What is sent
+
+
+def sent_by(transport, *, role=False, **given):
+    """The second PutRecords of a transport, apart from what changes with every request."""
+    with (
+        AwsServer(Answers()) as server,
+        configured(server.url, name="orders", TRANSPORT=transport, role=role, **given),
+    ):
+        used = opened(transport)
+        for _ in range(2):
+            assert_acknowledged(used.put(RECORDS))
+        used.close()
+        (_, second) = server.of("PutRecords")
+    host = server.url.removeprefix("http://")
+    headers = {
+        name: value.replace(host, "host")
+        for name, value in second.headers.items()
+        if name not in CHANGES
+    }
+    signature = second.headers["Authorization"]
+    signed = signature.split("SignedHeaders=")[1].split(",")[0]
+    return second.parameters, headers, second.scope, signed
+
+
+@pytest.mark.parametrize("role", [False, True])
+@pytest.mark.parametrize("stream", [{}, {"STREAM": ARN}])
+def test_both_send_the_same_request(role, stream):
+    fast, reference = (sent_by(one, role=role, stream=stream) for one in TRANSPORTS)
+    if role:
+        for _, headers, _, _ in (fast, reference):
+            assert headers.pop("X-Amz-Security-Token").startswith("token-of-session-")
+    assert fast == reference
+    body, headers, scope, _ = fast
+    assert scope == ("us-east-1", "kinesis")
+    assert headers["X-Amz-Target"] == "Kinesis_20131202.PutRecords"
+    assert body.pop("Records") == [
+        {
+            "PartitionKey": record.partition_key,
+            "Data": base64.b64encode(record.data).decode(),
+            **({"ExplicitHashKey": record.explicit_hash_key} if record.explicit_hash_key else {}),
+        }
+        for record in RECORDS
+    ]
+    assert body == ({"StreamARN": ARN} if stream else {"StreamName": "orders"})
+
+
+def destination(transport, monkeypatch):
+    """The URL that a transport would send to, and the signing scope: nothing leaves."""
+    seen = []
+
+    def stop(_self, request):
+        seen.append(request)
+        raise botocore.httpsession.EndpointConnectionError(endpoint_url=request.url)
+
+    monkeypatch.setattr(botocore.httpsession.URLLib3Session, "send", stop)
+    used = opened(transport)
+    with pytest.raises(EndpointError):
+        used.put(RECORDS)
+    (request,) = seen
+    authorization = request.headers["Authorization"]
+    authorization = authorization.decode() if isinstance(authorization, bytes) else authorization
+    return request.url, authorization.split("Credential=")[1].split("/")[2:4]
+
+
+@pytest.mark.parametrize(
+    ("stream", "environment", "url"),
+    [
+        ({}, {}, "https://kinesis.us-east-1.amazonaws.com/"),
+        ({"REGION": "cn-north-1"}, {}, "https://kinesis.cn-north-1.amazonaws.com.cn/"),
+        ({"STREAM": ARN}, {}, "https://222222222222.data-kinesis.us-east-1.amazonaws.com/"),
+        (
+            {"STREAM": ARN},
+            {"AWS_USE_FIPS_ENDPOINT": "true"},
+            "https://222222222222.data-kinesis-fips.us-east-1.amazonaws.com/",
+        ),
+        (
+            {"STREAM": ARN},
+            {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
+            "https://222222222222.data-kinesis.us-east-1.api.aws/",
+        ),
+        ({}, {"AWS_USE_FIPS_ENDPOINT": "true"}, "https://kinesis-fips.us-east-1.amazonaws.com/"),
+        ({}, {"AWS_USE_DUALSTACK_ENDPOINT": "true"}, "https://kinesis.us-east-1.api.aws/"),
+        (
+            {},
+            {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "true"},
+            "https://kinesis-fips.us-east-1.api.aws/",
+        ),
+        ({}, {"AWS_ENDPOINT_URL": "http://example.test:99/a/b"}, "http://example.test:99/a/b"),
+        ({}, {"AWS_ENDPOINT_URL_KINESIS": "https://vpce.test"}, "https://vpce.test/"),
+    ],
+)
+def test_both_go_to_the_same_url(transport, monkeypatch, stream, environment, url):
+    with configured("", name="orders", stream=stream, environment=environment, TRANSPORT=transport):
+        if "AWS_ENDPOINT_URL" not in environment:
+            monkeypatch.delenv("AWS_ENDPOINT_URL")
+        assert destination(transport, monkeypatch) == (
+            url,
+            [stream.get("REGION", "us-east-1"), "kinesis"],
+        )
+
+
+@pytest.fixture
+def proxy():
+    """An HTTP proxy that answers itself, and notes the URLs that it is asked for."""
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append((self.path, self.headers.get("Proxy-Authorization")))
+            entry = b'{"SequenceNumber":"1","ShardId":"shardId-000000000000"}'
+            body = b'{"FailedRecordCount":0,"Records":[%s]}' % b",".join([entry] * len(RECORDS))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server.server_address[1], seen
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_both_go_through_the_proxy(transport, proxy):
+    port, seen = proxy
+    environment = {"HTTP_PROXY": f"http://user:pass@127.0.0.1:{port}"}
+    url = "http://kinesis.example.test"
+    with configured(url, environment=environment, TRANSPORT=transport):
+        assert_acknowledged(opened(transport).put(RECORDS))
+    assert seen == [(f"{url}/", "Basic dXNlcjpwYXNz")]
+
+
+@pytest.mark.parametrize("bundle", [None, "/etc/corporate-ca.pem"])
+def test_the_ca_bundle_reaches_the_http_session(transport, bundle, monkeypatch):
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    environment = {"AWS_CA_BUNDLE": bundle} if bundle else {}
+    with configured("http://127.0.0.1:9", environment=environment, TRANSPORT=transport):
+        used = opened(transport)
+        http = getattr(used, "_http", None) or used.client._endpoint.http_session
+        assert http._verify == (bundle or True)
+
+
+def test_time_outs_are_the_options(transport):
+    with (
+        AwsServer(Answers(PutRecords=lambda _: time.sleep(0.6))) as server,
+        configured(server.url, TRANSPORT=transport, READ_TIMEOUT=0.2),
+    ):
+        used = opened(transport)
+        started = time.monotonic()
+        with pytest.raises(EndpointError) as caught:
+            used.put(RECORDS)
+        assert time.monotonic() - started < 0.5
+        used.close()
+    assert caught.value.code == "ReadTimeoutError"
+
+
+def test_no_request_is_repeated_by_the_transport(transport):
+    with (
+        AwsServer(Answers(PutRecords=kinesis_error("InternalFailure", "", 500))) as server,
+        configured(server.url, TRANSPORT=transport),
+    ):
+        with pytest.raises(EndpointError):
+            opened(transport).put(RECORDS)
+        assert server.count("PutRecords") == 1
+
+
+def test_credentials_are_refreshed_on_the_way(transport):
+    records = events(400, 50)
+    with (
+        Sink(sts_lifetime=1.0) as sink,
+        producing(sink.url, role=True, TRANSPORT=transport) as producer,
+    ):
+        until = time.monotonic() + 1.8
+        sent = 0
+        while time.monotonic() < until and sent < 400:
+            assert_acknowledged(producer.send(records[sent : sent + 8]))
+            sent += 8
+            time.sleep(0.04)
+        assert read(sink, producer.stream.name).verdict(records[:sent]).exact
+        assert 2 <= sink.stats()["assume_role"] <= 5
+        assert sink.stats()["errors"] == {}
+
+
+# What comes back
+
+
+HTML = Reply(200, b"<html>Please log in</html>", {"Content-Type": "text/html"})
+
+
+def entries(*found):
+    """A reply that says that some failed."""
+    return kinesis_reply({"FailedRecordCount": 1, "Records": list(found)})
+
+
+TAKEN = {"ShardId": "shardId-000000000000", "SequenceNumber": "12"}
+REPLIES = {
+    "all taken": kinesis_reply({"FailedRecordCount": 0, "Records": [TAKEN, TAKEN]}),
+    "nulls": entries({**TAKEN, "ErrorCode": None, "ErrorMessage": None}, TAKEN),
+    "some failed": entries(TAKEN, {"ErrorCode": "InternalFailure", "ErrorMessage": "sorry"}),
+    "no message": entries({"ErrorCode": "InternalFailure"}, TAKEN),
+    "unknown fields": kinesis_reply(
+        {"EncryptionType": "KMS", "FailedRecordCount": 0, "New": [1], "Records": [TAKEN, TAKEN]}
+    ),
+    "spaces": Reply(
+        200,
+        b' { "Records" : [ {"SequenceNumber" : "1", "ShardId":"s"}, '
+        b'{"SequenceNumber":"2","ShardId":"s"} ] , "FailedRecordCount" : 0 } ',
+    ),
+}
+FAILURES = {
+    **{
+        code: kinesis_error(code, "a message", status)
+        for code, status in {
+            "AccessDeniedException": 400,
+            "ResourceNotFoundException": 400,
+            "InvalidArgumentException": 400,
+            "ValidationException": 400,
+            "KMSDisabledException": 400,
+            "KMSThrottlingException": 400,
+            "ProvisionedThroughputExceededException": 400,
+            "ExpiredTokenException": 400,
+            "UnrecognizedClientException": 400,
+            "InvalidSignatureException": 403,
+            "InternalFailure": 500,
+            "ServiceUnavailable": 503,
+            "SomethingNew": 400,
+        }.items()
+    },
+    "qualified": kinesis_error("com.amazonaws.kinesis#ResourceNotFoundException", "gone"),
+    "with a link": kinesis_error("ResourceNotFoundException:http://internal/", "gone"),
+    "no code": Reply(403, b'{"message":"Missing Authentication Token"}'),
+    "capital message": Reply(400, b'{"__type":"AccessDeniedException","Message":"Denied"}'),
+    "empty 500": Reply(500, b""),
+    "empty 502": Reply(502, b""),
+    "empty 403": Reply(403, b""),
+    "gateway": Reply(504, b"<html>Gateway timeout</html>", {"Content-Type": "text/html"}),
+    "too large": Reply(413, b"<html>Request Entity Too Large</html>"),
+    "too many": Reply(429, b"slow down"),
+    "redirect": Reply(302, b"<html>moved</html>", {"Location": "http://login.test/"}),
+    "login page": HTML,
+    "empty 200": Reply(200, b""),
+    "half": Reply(200, b'{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","Sha'),
+    "one of two": entries(TAKEN),
+    "three of two": entries(TAKEN, TAKEN, TAKEN),
+    "null records": kinesis_reply({"FailedRecordCount": 0, "Records": None}),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """What both transports make of a reply: the answers, or the error's traits."""
+    reply = []
+    with (
+        AwsServer(Answers(PutRecords=lambda _: reply[0])) as server,
+        configured(
+            server.url, name="orders", role=True, environment={"AWS_CONFIG_FILE": "/dev/null"}
+        ),
+    ):
+        reference = Boto3Transport(get_config().stream("default"))
+        reference.credentials.get_frozen_credentials()  # while the environment has account A's
+        both = FastTransport.beside(reference), reference
+
+        def of(given):
+            reply[:] = [given]
+            asked = server.count("PutRecords")
+            results = [result_of(one, server.url) for one in both]
+            assert server.count("PutRecords") == asked + 2
+            return results
+
+        yield of
+        reference.close()
+
+
+def result_of(transport, url):
+    try:
+        return list(transport.put(RECORDS[:2]))
+    except AwsError as error:
+        message = error.message.replace(f"{url}/", "HERE").replace(url, "HERE")
+        return type(error), error.code, error.name, error.retryable, message
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_both_read_the_same_answers(outcomes, name):
+    fast, reference = outcomes(REPLIES[name])
+    assert fast == reference
+    assert len(fast) == 2
+    assert all(isinstance(one, PutResult | RejectedRecord) for one in fast)
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_both_fail_with_the_same_error(outcomes, name):
+    fast, reference = outcomes(FAILURES[name])
+    assert issubclass(reference[0], AwsError)
+    assert fast == reference
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "reset_after", "truncated"])
+def test_both_see_a_broken_connection_alike(kind):
+    def broken(transport):
+        with Sink(faults=kind) as sink, configured(sink.url, TRANSPORT=transport):
+            used = opened(transport)
+            with pytest.raises(EndpointError) as caught:
+                used.put(RECORDS)
+            used.close()
+            return caught.value.name, caught.value.retryable
+
+    assert broken("fast") == broken("boto3") == ("no-answer", True)
+
+
+def test_shards_are_listed_alike_page_by_page():
+    def listed(transport):
+        with Sink(shards=5, page_size=2) as sink, configured(sink.url, TRANSPORT=transport) as name:
+            used = opened(transport)
+            used.put(RECORDS)
+            sink.split_shard(1, name)
+            found = used.shards()
+            used.close()
+            return found
+
+    fast, reference = listed("fast"), listed("boto3")
+    assert fast == reference
+    assert len(fast) == 6
+    assert "shardId-000000000001" not in {shard.shard_id for shard in fast}
+
+
+def test_close_is_no_end(transport):
+    with (
+        AwsServer(Answers()) as server,
+        configured(server.url, TRANSPORT=transport),
+    ):
+        used = opened(transport)
+        for _ in range(2):
+            assert_acknowledged(used.put(RECORDS))
+            used.close()
