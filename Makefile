@@ -22,6 +22,14 @@ check: $(STAMP)
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 
+.PHONY: bench bench-peers
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.producer
+
+bench-peers: $(STAMP)
+	$(BIN)/python -m benchmarks.peers
+
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis demo.sqlite3
 

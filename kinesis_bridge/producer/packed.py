@@ -46,6 +46,10 @@ class PackedSchedule(Schedule[Unit]):
         """The lanes with anything open, and what waits in them."""
         self._ready: deque[Hashable] = deque()
         """Those of them that have nothing due, delayed or under way."""
+        self._ahead: dict[Hashable, Unit] = {}
+        """What is packed already of lanes with a unit under way: it goes next."""
+        self._last: list[Hashable] = []
+        """The lanes of the last request."""
 
     def items(self, unit: Unit) -> list[Item]:
         """Return the records packed into it."""
@@ -62,7 +66,9 @@ class PackedSchedule(Schedule[Unit]):
         middle = len(unit.items) // 2
         if not middle:
             return False
-        rest = unit.items[middle:]
+        # In front of what waits, and that is also what was packed ahead of its turn.
+        ahead = self._ahead.pop(unit.lane, None)
+        rest = unit.items[middle:] + (ahead.items if ahead else [])
         self._lanes[unit.lane].extendleft(reversed(rest))
         self._waiting += len(rest)
         self._waiting_bytes += sum(len(item[1].data) for item in rest)
@@ -98,7 +104,19 @@ class PackedSchedule(Schedule[Unit]):
             units.append(unit)
         request.bytes = self._limits.bytes - room
         request.packed = [unit.packed for unit in units]
-        request.lanes = [unit.lane for unit in units]
+        request.lanes = self._last = [unit.lane for unit in units]
+
+    def look_ahead(self) -> None:
+        """Pack the next unit of each lane of the last request, where it would be a full one."""
+        self._read()
+        for lane in self._last:
+            queue = self._lanes.get(lane)
+            if queue and lane not in self._ahead and self._is_plenty(queue):
+                self._ahead[lane] = self._pack(lane)
+        self._last = []
+
+    def _is_plenty(self, queue: deque[Item]) -> bool:
+        return len(queue) * self._typical >= self._packing.max_bytes
 
     def _pack(self, lane: Hashable) -> Unit:
         items, packed = self._packing.take(lane, self._lanes[lane])
@@ -135,7 +153,9 @@ class PackedSchedule(Schedule[Unit]):
         return size
 
     def _free(self, lane: Hashable) -> None:
-        if self._lanes[lane]:
+        if (ahead := self._ahead.pop(lane, None)) is not None:
+            self._due.append(ahead)
+        elif self._lanes[lane]:
             self._ready.append(lane)
         else:
             del self._lanes[lane]
@@ -143,7 +163,8 @@ class PackedSchedule(Schedule[Unit]):
     def _behind(self, lane: Hashable) -> list[Item]:
         items = list(self._lanes.pop(lane))
         self._leave(items)
-        return items
+        ahead = self._ahead.pop(lane, None)
+        return ahead.items + items if ahead else items
 
     def _leave(self, items: list[Item]) -> None:
         self._waiting -= len(items)
@@ -157,4 +178,6 @@ class PackedSchedule(Schedule[Unit]):
             del self._lanes[lane]
         self._ready.clear()
         self._leave(items)
+        items += [item for unit in self._ahead.values() for item in unit.items]
+        self._ahead.clear()
         return items

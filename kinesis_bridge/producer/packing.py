@@ -54,7 +54,7 @@ class Packing(ABC):
 
     def __init__(self, max_bytes: int) -> None:
         """`max_bytes` is the most that one record may hold, its own key included."""
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
 
     @abstractmethod
     def lane(self, record: Record) -> Hashable:
@@ -74,7 +74,7 @@ class Packing(ABC):
         Returns it with what is to be sent. One that fits with no other goes as it is.
         """
         outer = self.outer(lane, queue[0][1])
-        packer = Packer(max(OVERHEAD + 1, self._max_bytes - outer.size))
+        packer = Packer(max(OVERHEAD + 1, self.max_bytes - outer.size))
         fitting = packer.extend(map(_RECORD, queue))
         items = [queue.popleft() for _ in range(max(1, fitting))]
         if fitting <= 1:

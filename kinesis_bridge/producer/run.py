@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BUFFERED_REQUESTS = 4
 # Of a larger request hashing and sending take most of the time, and other threads run meanwhile.
-SMALL_BYTES = 512 * 1024
+SMALL_BYTES = 256 * 1024
 BUFFERED_RECORDS = 20_000
 
 
@@ -139,6 +139,7 @@ class Run:
         if not schedule.in_flight:
             time.sleep(pause or 0)
             return None
+        schedule.look_ahead()
         try:
             return self._answered.get(timeout=pause if self._idle(schedule) else None)
         except Empty:

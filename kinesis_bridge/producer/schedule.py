@@ -159,6 +159,9 @@ class Schedule(ABC, Generic[U]):
             self.short_requests += 1
         return request
 
+    def look_ahead(self) -> None:
+        """Do now, while answers are awaited, what the next request will need."""
+
     @abstractmethod
     def items(self, unit: U) -> list[Item]:
         """Return the records of a unit, with their numbers."""
@@ -264,8 +267,9 @@ class Schedule(ABC, Generic[U]):
         if answer.code == THROTTLED and (shard := self._shard_of(lane)):
             # The shard is over its rate, not the key: all its lanes rest, once for this request.
             if shard not in rests:
-                self._throttled[shard] = self._throttled.get(shard, 0) + 1
-                rests[shard] = self._paused[shard] = now + jitter(self._throttled[shard])
+                often = self._throttled.get(shard, 0)
+                rests[shard] = self._paused[shard] = now + jitter(often)
+                self._throttled[shard] = often + 1
             due = rests[shard]
         trouble.attempts += 1
         if due >= trouble.since + self._retry_seconds:

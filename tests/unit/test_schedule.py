@@ -93,6 +93,7 @@ class Machine:
         for unit, record in zip(request.units, request.records, strict=True):
             inner = [item[1] for item in self.schedule.items(unit)]
             assert inner == (unpack_data(record.data) if is_aggregated(record.data) else [record])
+        self.schedule.look_ahead()
         return True
 
     def numbers_of(self, request):

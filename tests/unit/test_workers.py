@@ -71,7 +71,7 @@ def test_a_close_before_the_threads_first_step_loses_no_work():
 
 def test_a_thread_that_starts_late_serves_the_queue_it_was_started_for(monkeypatch, workers):
     started = []
-    monkeypatch.setattr(threading.Thread, "start", lambda self: started.append(self))
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))  # noqa: PLW0108 - to be bound
     done = SimpleQueue()
     workers.run(lambda: done.put("before"))
     workers.close()
