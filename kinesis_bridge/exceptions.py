@@ -18,6 +18,8 @@
     │   ├── NotAggregated           the data is no aggregated record
     │   ├── InvalidHashKey          no decimal integer below 2**128
     │   └── ShardMapError           the shards have a hole or overlap
+    ├── BufferFull              background delivery has no room, and was told not to wait
+    ├── BufferClosed            background delivery was closed
     └── EmulatorError           LOCAL_AWS is on and the emulator cannot be used
 
 A wrong setting is Django's ``ImproperlyConfigured``, as Django users expect.
@@ -136,6 +138,20 @@ class InvalidHashKey(AggregationError):
 
 class ShardMapError(AggregationError):
     """The shards do not cover every hash key exactly once."""
+
+
+class BufferFull(KinesisBridgeError):
+    """The buffer of a background delivery has no room, and the settings say not to wait (longer).
+
+    The event was not taken.
+    """
+
+
+class BufferClosed(KinesisBridgeError):
+    """The background delivery was closed: the settings changed, or the process ends.
+
+    The event was not taken.
+    """
 
 
 class EmulatorError(KinesisBridgeError):

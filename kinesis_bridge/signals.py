@@ -14,9 +14,21 @@ signal                      sent with
 
 from __future__ import annotations
 
+import os
+import threading
+
 from django.dispatch import Signal
 
 event_published = Signal()
 records_sent = Signal()
 records_rejected = Signal()
 credentials_refreshed = Signal()
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have been sending at that moment.
+    for signal in (event_published, records_sent, records_rejected, credentials_refreshed):
+        signal.lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

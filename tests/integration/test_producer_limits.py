@@ -168,7 +168,7 @@ def test_what_is_throttled_is_bounded_as_well(sink, options):
 
     with producing(sink.url, RETRY_SECONDS=30.0, **options) as producer:
         answers = producer.stream_records(source())
-        sink_clears = time.monotonic() + 1.5
+        sink_clears = time.monotonic() + 0.8
         held = []
         timer = threading.Timer(
             sink_clears - time.monotonic(), lambda: (held.append(len(asked)), sink.clear_faults())

@@ -122,15 +122,16 @@ def test_a_failure_amid_the_search_for_poison_duplicates_nothing():
     assert verdict.exact, verdict
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("faults", "error"),
+    ("faults", "error", "mode"),
     [
-        ("throttle", None),
-        ("internal", None),
-        ("throttle_request", ThrottledError),
-        ("hang", EndpointError),
-        ("reset_before", EndpointError),
+        ("throttle", None, "none"),
+        ("throttle", None, "key"),
+        ("throttle", None, "shard"),
+        ("internal", None, "none"),
+        ("throttle_request", ThrottledError, "shard"),
+        ("hang", EndpointError, "none"),
+        ("reset_before", EndpointError, "key"),
     ],
 )
 def test_retry_seconds_bound_what_never_passes(sink, faults, error, mode):

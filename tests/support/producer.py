@@ -6,11 +6,13 @@ import os
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from unittest import mock
 from urllib.request import Request, urlopen
 
 import orjson
+from botocore.loaders import JSONFileLoader
 from django.test import override_settings
 
 from benchmarks.sink import Accepted, check
@@ -53,6 +55,10 @@ def wanted(records):
     return found
 
 
+# Each session parses botocore's models again, which is most of what a short test costs.
+_load_file = lru_cache(JSONFileLoader().load_file)
+
+
 @contextmanager
 def configured(url, *, role=False, name=None, stream=None, environment=None, **options):
     """Settings and environment that lead to the server at `url`; yields the stream's name."""
@@ -66,7 +72,11 @@ def configured(url, *, role=False, name=None, stream=None, environment=None, **o
         **(stream or {}),
     }
     given = {"AWS_ENDPOINT_URL": url, **KEYS, **(environment or {})}
-    with mock.patch.dict(os.environ, given), override_settings(KINESIS_BRIDGE=settings):
+    with (
+        mock.patch.dict(os.environ, given),
+        mock.patch.object(JSONFileLoader, "load_file", lambda _, path: _load_file(path)),
+        override_settings(KINESIS_BRIDGE=settings),
+    ):
         yield name
 
 

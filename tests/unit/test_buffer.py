@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinesis_bridge.delivery.buffer import RECORD_BYTES, Buffer, BufferClosed, memory_of
+from kinesis_bridge.delivery.buffer import RECORD_BYTES, Buffer, memory_of
 from kinesis_bridge.event import Record
+from kinesis_bridge.exceptions import BufferClosed
 
 MIB = 1024 * 1024
 
