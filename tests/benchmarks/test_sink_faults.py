@@ -327,7 +327,7 @@ def test_seeds_reproduce(connect: Connect) -> None:
     assert _history(connect, 8, spec) != first
 
 
-# -- check()
+# What check() counts
 
 
 def log(*events: tuple[str, int] | list[tuple[str, int]]) -> list[Accepted]:
