@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
 from kinesis_bridge import conf
+
+
+def pytest_configure():
+    """Let Ctrl-C reach what the tests start, also in a background job of a shell."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

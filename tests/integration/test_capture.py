@@ -14,11 +14,11 @@ from kinesis_bridge.exceptions import PartitionKeyError, RecordTooLarge, Seriali
 from tests.testapp.models import (
     Document,
     Owner,
-    Plain,
     Sample,
     Thing,
     ThingProxy,
     Token,
+    Untouched,
 )
 from tests.testapp.rollback import RolledBack, rolled_back
 
@@ -269,7 +269,7 @@ class TestOtherCode:
 
     def test_a_model_that_is_not_declared_is_left_alone(self, kinesis_events):
         with CaptureQueriesContext(connection) as queries:
-            plain = Plain.objects.create()
+            plain = Untouched.objects.create()
             plain.save()
         assert [query["sql"].split()[0] for query in queries] == ["INSERT", "UPDATE"]
         assert not kinesis_events

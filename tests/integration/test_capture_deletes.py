@@ -5,7 +5,7 @@ from django.db import connection
 from django.db.models.signals import pre_delete
 from django.test.utils import CaptureQueriesContext
 
-from tests.testapp.models import Branch, Note, Owner, Plain, Thing
+from tests.testapp.models import Branch, Note, Owner, Thing, Untouched
 from tests.testapp.rollback import rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -83,7 +83,7 @@ class TestDeletes:
         assert kinesis_events.types == ["test.thing.updated", "test.thing.deleted"]
 
     def test_deletes_that_nobody_declared_stay_fast(self, kinesis_events):
-        plain = Plain.objects.create()
+        plain = Untouched.objects.create()
         Note.objects.bulk_create([Note(plain=plain) for _ in range(3)])
         with CaptureQueriesContext(connection) as queries:
             plain.delete()

@@ -55,8 +55,14 @@ class Token(models.Model):
     label = models.CharField(max_length=20, default="")
 
 
+class Untouched(models.Model):
+    """Declared by nobody, in no test."""
+
+    name = models.CharField(max_length=50, default="")
+
+
 class Plain(models.Model):
-    """Not declared."""
+    """Not declared, but by tests of declaring."""
 
     name = models.CharField(max_length=50, default="")
 
