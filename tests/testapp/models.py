@@ -148,7 +148,7 @@ class Document(models.Model):
 class Note(models.Model):
     """Its deletes are nobody's business: they stay fast."""
 
-    plain = models.ForeignKey(Plain, models.CASCADE, null=True)
+    about = models.ForeignKey(Untouched, models.CASCADE, null=True)
 
 
 @publishes("test.seat", fields=["row", "number"])
