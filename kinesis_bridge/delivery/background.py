@@ -19,6 +19,7 @@ import concurrent.futures.thread  # noqa: F401 - so that its own hook at the exi
 import encodings.idna  # noqa: F401 - else the first request imports it in the thread: see _start
 import logging
 import os
+import ssl
 import sys
 import threading
 import time
@@ -199,7 +200,11 @@ class BackgroundDelivery(Delivery):
     def _start(self) -> None:
         # Imported here and not by the thread: a fork while another thread imports a module leaves
         # that module locked in the child for ever.
-        import kinesis_bridge.transport.fast  # noqa: F401, PLC0415 - imports boto3
+        import kinesis_bridge.transport.aws  # noqa: PLC0415 - imports boto3
+        import kinesis_bridge.transport.fast  # noqa: F401, PLC0415
+
+        # And so is OpenSSL left locked, while its first context sets it up.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
         name = f"{self._prefix}background"
         try:
