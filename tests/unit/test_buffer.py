@@ -194,8 +194,11 @@ class TestWaiting:
 
     def test_a_wait_of_the_sender_ends_by_itself_too(self):
         buffer = Buffer(MIB)
+        started = time.monotonic()
         buffer.wait(0.01)
         buffer.rest(0.01)
+        assert 0.015 <= time.monotonic() - started < 5  # a clock may round
+        assert buffer.take(1, MIB) == []
 
     def test_rings_do_not_pile_up_while_the_sender_is_busy(self):
         buffer = Buffer(MIB)
