@@ -1,0 +1,190 @@
+"""The outbox and what its relays keep: rows of the site's own database.
+
+Written with the rows they tell of, in one transaction; read, sent and deleted by the relay. Only
+the indexes that its plan uses: see docs/outbox.md.
+"""
+
+from __future__ import annotations
+
+from hashlib import md5
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from django.db import models, transaction
+from django.db.models import Count, Min
+from django.db.models.functions import Now
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+LANES = 64
+"""Lanes of each stream: that many relays at most can work on one stream at a time."""
+
+
+def lane_of(stream: str, key: str) -> int:
+    """Return the lane of a key, 0 to 63: the same on every machine, and in SQL.
+
+    In PostgreSQL: ``get_byte(decode(md5(stream || ':' || key), 'hex'), 0) % 64``.
+    """
+    return md5(f"{stream}:{key}".encode(), usedforsecurity=False).digest()[0] % LANES
+
+
+class Letter(models.Model):
+    """An event as it goes: what the outbox and its dead letters have in common."""
+
+    stream = models.CharField(max_length=64, help_text="Alias of the stream it goes to.")
+    lane = models.PositiveSmallIntegerField(help_text="By stream and key: who may send it.")
+    partition_key = models.CharField(max_length=256)
+    payload = models.BinaryField(help_text="The final bytes.")
+    event_id = models.CharField(max_length=255, help_text="A repeat carries the same one.")
+    created = models.DateTimeField(db_default=Now(), help_text="When the event was published.")
+
+    class Meta:
+        abstract = True
+
+
+class Backlog(NamedTuple):
+    """What waits for one stream."""
+
+    pending: int
+    oldest: datetime
+
+
+class OutboxQuerySet(models.QuerySet["OutboxRecord"]):
+    """What is committed and not yet acknowledged."""
+
+    def backlog(self) -> dict[str, Backlog]:
+        """Return what waits, by stream."""
+        rows = self.order_by().values_list("stream").annotate(Count("id"), Min("created"))
+        return {stream: Backlog(pending, oldest) for stream, pending, oldest in rows}
+
+
+class OutboxRecord(Letter):
+    """An event that was committed and is not yet acknowledged by the stream."""
+
+    objects: ClassVar[models.Manager[OutboxRecord]] = OutboxQuerySet.as_manager()
+
+    class Meta:
+        # The relay reads a stream in the order of ids, from a floor on.
+        indexes = (models.Index(fields=("stream", "id"), name="kinesis_outbox_stream_id"),)
+        verbose_name = "outbox record"
+
+    def __str__(self) -> str:
+        return f"{self.event_id} for {self.stream}"
+
+
+class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
+    """What the stream will never take as it is."""
+
+    def requeue(self) -> int:
+        """Put them back into the outbox, to be sent once more; return how many.
+
+        One that holds up its key takes its old place in front of what waits behind it.
+        """
+        with transaction.atomic(using=self.db):
+            letters = list(self.select_for_update().order_by("outbox_id"))
+            OutboxRecord.objects.using(self.db).bulk_create(
+                [letter.as_outbox_record() for letter in letters]
+            )
+            return self._remove(letters)
+
+    def discard(self) -> int:
+        """Delete them: what waits behind them passes; return how many."""
+        with transaction.atomic(using=self.db):
+            return self._remove(list(self.select_for_update().only("id")))
+
+    def _remove(self, letters: Iterable[DeadLetter]) -> int:
+        ids = [letter.pk for letter in letters]
+        return DeadLetter.objects.using(self.db).filter(pk__in=ids).delete()[0]
+
+
+class DeadLetter(Letter):
+    """An event that the stream refused for what it is: it can never pass as it is."""
+
+    outbox_id = models.BigIntegerField(help_text="Its place in the outbox.")
+    failed = models.DateTimeField(default=timezone.now)
+    code = models.CharField(max_length=128, help_text="AWS's error code.")
+    message = models.TextField(help_text="Why it was refused.")
+    blocks = models.BooleanField(
+        default=False, help_text='Whether later events of its key wait: OPTIONS["POISON"].'
+    )
+
+    objects: ClassVar[models.Manager[DeadLetter]] = DeadLetterQuerySet.as_manager()
+
+    class Meta:
+        indexes = (models.Index(fields=("stream", "blocks"), name="kinesis_dead_stream_blocks"),)
+        verbose_name = "dead letter"
+
+    def __str__(self) -> str:
+        return f"{self.event_id} for {self.stream}: {self.code}"
+
+    def as_outbox_record(self) -> OutboxRecord:
+        """Return the unsaved outbox row that it becomes again."""
+        return OutboxRecord(
+            # Where it holds up its key it goes first again; elsewhere its place is gone anyway.
+            id=self.outbox_id if self.blocks else None,
+            stream=self.stream,
+            lane=self.lane,
+            partition_key=self.partition_key,
+            payload=self.payload,
+            event_id=self.event_id,
+            created=self.created,
+        )
+
+
+class Lane(models.Model):
+    """Owning a lane of a stream is holding the lock of this row: no clocks, no leases."""
+
+    stream = models.CharField(max_length=64)
+    number = models.PositiveSmallIntegerField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("stream", "number"), name="kinesis_lane_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"lane {self.number} of {self.stream}"
+
+
+class RelayProcess(models.Model):
+    """A relay that runs, or ran: it says so every few seconds."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    started = models.DateTimeField()
+    seen = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "relay processes"
+
+    def __str__(self) -> str:
+        return f"relay {self.pid} on {self.host}"
+
+
+class StreamStatistic(models.Model):
+    """What relays did for a stream within ten seconds: they add to it every few seconds."""
+
+    stream = models.CharField(max_length=64)
+    start = models.DateTimeField(help_text="Start of the ten seconds.")
+    sent = models.PositiveBigIntegerField(default=0)
+    bytes = models.PositiveBigIntegerField(default=0)
+    retried = models.PositiveBigIntegerField(default=0)
+    dead_lettered = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("stream", "start"), name="kinesis_statistic_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.stream} at {self.start}"
+
+
+def sent_since(moment: datetime, using: str) -> dict[str, int]:
+    """Return how many events each stream took since `moment`, in whole tens of seconds."""
+    rows = StreamStatistic.objects.using(using).filter(start__gte=moment)
+    sums = rows.order_by().values("stream").annotate(total=models.Sum("sent"))
+    return {row["stream"]: row["total"] for row in sums}
