@@ -1,5 +1,7 @@
 """Settings of the demo shop, from the environment by django-environ."""
 
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import environ
@@ -58,6 +60,9 @@ if not Path(str(DATABASES["default"]["NAME"])).is_absolute() and "sqlite" in str
     DATABASES["default"]["ENGINE"]
 ):
     DATABASES["default"]["NAME"] = BASE_DIR / str(DATABASES["default"]["NAME"])
+if "mysql" in str(DATABASES["default"]["ENGINE"]) and find_spec("MySQLdb") is None:
+    # mysqlclient has to be built. Where it is not, PyMySQL does in a demo.
+    import_module("pymysql").install_as_MySQLdb()
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 USE_TZ = True

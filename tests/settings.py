@@ -1,4 +1,8 @@
-"""Settings of the test suite: both accounts in the emulator, two databases."""
+"""Settings of the test suite: both accounts in the emulator, two databases and real servers."""
+
+import os
+
+from tests.support.databases import settings_of
 
 SECRET_KEY = "tests"
 USE_TZ = True
@@ -14,7 +18,14 @@ INSTALLED_APPS = [
 DATABASES = {
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
     "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+    # The server named, or one that conftest.py starts for the tests that ask for it. Until then
+    # nothing listens on the discard port.
+    "postgres": settings_of(
+        os.environ.get("TEST_POSTGRES_URL") or "postgres://postgres@127.0.0.1:9/postgres"
+    ),
 }
+if os.environ.get("TEST_MYSQL_URL"):
+    DATABASES["mysql"] = settings_of(os.environ["TEST_MYSQL_URL"])
 KINESIS_BRIDGE = {
     "SOURCE": "/tests",
     "ROLES": {

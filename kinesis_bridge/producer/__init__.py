@@ -10,6 +10,7 @@ import os
 import threading
 import weakref
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from kinesis_bridge.diagnosis import explain_as, find
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Producer", "Statistics"]
 
 STRIPES = 256
+_RECORD = itemgetter(1)
 _UNANSWERED = RejectedRecord("NotSent", "")
 _producers: weakref.WeakSet[Producer] = weakref.WeakSet()
 
@@ -73,8 +75,8 @@ class Producer:
         results: list[Result] = [_UNANSWERED] * len(records)
         run = Run(self._link, records, seconds)
         with self._turn(records):
-            for final in run.go():
-                for (index, _), answer in final:
+            for items, answers in run.go():
+                for (index, _), answer in zip(items, answers, strict=True):
                     results[index] = answer
         if run.outage is not None:
             unread = rejection(run.outage)
@@ -93,8 +95,8 @@ class Producer:
         answer for every record that was read.
         """
         run = Run(self._link, records, seconds)
-        for final in run.go():
-            yield from [(item[1], answer) for item, answer in final]
+        for items, answers in run.go():
+            yield from zip(map(_RECORD, items), answers, strict=True)
         if run.outage is not None:
             raise run.outage
 

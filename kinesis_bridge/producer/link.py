@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import compress, repeat
 from operator import ge
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -197,9 +197,10 @@ class Link:
         `last` is where each lane stands; default: what is remembered of all sends.
         """
         memory = self._last if last is None else last
-        violations = self._fallen(done, memory) if self.keeps_order else 0
+        whole = set(map(type, done.answers)) == _ALL_ACKNOWLEDGED
+        violations = self._fallen(done, memory, whole=whole) if self.keeps_order else 0
         sent, size = len(done.answers), done.request.bytes
-        if set(map(type, done.answers)) != _ALL_ACKNOWLEDGED:
+        if not whole:
             for record, answer in zip(done.request.records, done.answers, strict=True):
                 if isinstance(answer, RejectedRecord):
                     sent -= 1
@@ -220,16 +221,12 @@ class Link:
             Link, stream=self.stream.alias, count=sent, bytes=size, seconds=done.seconds
         )
 
-    def _fallen(self, done: Done, last: dict[Hashable, PutResult]) -> int:
+    def _fallen(self, done: Done, last: dict[Hashable, PutResult], *, whole: bool) -> int:
         """Remember where each lane stands; return how many sequence numbers did not rise."""
         lanes, answers = done.request.lanes, done.answers
-        if set(map(type, answers)) != _ALL_ACKNOWLEDGED:
-            taken = [
-                (lane, answer)
-                for lane, answer in zip(lanes, answers, strict=True)
-                if isinstance(answer, PutResult)
-            ]
-            lanes, answers = [lane for lane, _ in taken], [answer for _, answer in taken]
+        if not whole:
+            taken = [isinstance(answer, PutResult) for answer in answers]
+            lanes, answers = list(compress(lanes, taken)), list(compress(answers, taken))
         after = cast("Sequence[PutResult]", answers)
         before = list(map(last.get, lanes, repeat(_NOWHERE)))
         last.update(zip(lanes, after, strict=True))
@@ -277,8 +274,11 @@ def _all_rose(before: Sequence[PutResult], after: Sequence[PutResult]) -> bool:
     """
     old = [result.sequence_number for result in before]
     new = [result.sequence_number for result in after]
-    return not any(map(ge, old, new)) and max(map(len, old), default=0) <= min(
-        map(len, new), default=0
+    digits = set(map(len, new))
+    return (
+        not any(map(ge, old, new))
+        and len(digits) <= 1
+        and max(map(len, old), default=0) <= max(digits, default=0)
     )
 
 

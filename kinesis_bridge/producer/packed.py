@@ -104,7 +104,8 @@ class PackedSchedule(Schedule[Unit]):
             units.append(unit)
         request.bytes = self._limits.bytes - room
         request.packed = [unit.packed for unit in units]
-        request.lanes = self._last = [unit.lane for unit in units]
+        request.lanes = [unit.lane for unit in units]
+        self._last = request.lanes or self._last  # an empty request is none
 
     def look_ahead(self) -> None:
         """Pack the next unit of each lane of the last request, where it would be a full one."""
@@ -139,14 +140,13 @@ class PackedSchedule(Schedule[Unit]):
 
     def _queue(self, items: list[Item]) -> int:
         """Put records into their lanes; return the bytes of their data."""
-        lanes, records = self._lanes, [item[1] for item in items]
-        for item, lane in zip(items, self._packing.lanes(records), strict=True):
-            queue = lanes.get(lane)
-            if queue is None:
-                lanes[lane] = deque((item,))
+        queues, records = self._lanes, [item[1] for item in items]
+        lanes = self._packing.lanes(records)
+        for lane in dict.fromkeys(lanes):
+            if lane not in queues:
+                queues[lane] = deque()
                 self._ready.append(lane)
-            else:
-                queue.append(item)
+        deque(map(deque.append, map(queues.__getitem__, lanes), items), 0)  # a loop that runs in C
         size = sum([len(record.data) for record in records])
         self._waiting += len(items)
         self._waiting_bytes += size
@@ -160,7 +160,7 @@ class PackedSchedule(Schedule[Unit]):
         else:
             del self._lanes[lane]
 
-    def _behind(self, lane: Hashable) -> list[Item]:
+    def _behind_of(self, lane: Hashable) -> list[Item]:
         items = list(self._lanes.pop(lane))
         self._leave(items)
         ahead = self._ahead.pop(lane, None)

@@ -15,7 +15,7 @@ from kinesis_bridge.event import Record
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Sequence
 
     from kinesis_bridge.aggregation import ShardMap
 
@@ -60,9 +60,9 @@ class Packing(ABC):
     def lane(self, record: Record) -> Hashable:
         """Return the lane of a record."""
 
-    def lanes(self, records: Sequence[Record]) -> Iterable[Hashable]:
+    def lanes(self, records: Sequence[Record]) -> list[Hashable]:
         """Return the lane of each record."""
-        return map(self.lane, records)
+        return [self.lane(record) for record in records]
 
     @abstractmethod
     def outer(self, lane: Hashable, first: Record) -> Record:
@@ -107,12 +107,14 @@ class ByShard(Packing):
         self._starts: dict[Hashable, str] = {}
         self._known: dict[str, str] = {}
 
-    def lanes(self, records: Sequence[Record]) -> Iterable[Hashable]:
+    def lanes(self, records: Sequence[Record]) -> list[Hashable]:
         """Return the lane of each record; fast where their keys are known."""
-        if any(record.explicit_hash_key is not None for record in records):
+        if any([record.explicit_hash_key is not None for record in records]):  # noqa: C419 - faster
             return super().lanes(records)
-        known = map(self._known.get, [record.partition_key for record in records])
-        return [lane or self.lane(record) for lane, record in zip(known, records, strict=True)]
+        known: list[Hashable] = [
+            *map(self._known.get, [record.partition_key for record in records])
+        ]
+        return known if None not in known else super().lanes(records)
 
     def lane(self, record: Record) -> str:
         """Return the id of the shard that the record's hash key belongs to."""

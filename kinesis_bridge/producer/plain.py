@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
+from itertools import compress, islice
+from operator import is_, is_not
 from typing import TYPE_CHECKING
 
 from .packing import Item
@@ -30,8 +31,10 @@ class PlainSchedule(Schedule[Item]):
         super().__init__(records, limits, retry_seconds, shard_of)
         self._typical = max(1, limits.bytes // 8)
         """Bytes of a record, as the last ones were; a large guess to begin with."""
-        self._lanes: dict[Hashable, deque[Item] | None] = {}
-        """The keys with a record due, delayed or under way, and what waits behind it."""
+        self._lanes: dict[Hashable, Item] = {}
+        """The keys with a record due, delayed or under way, and that record."""
+        self._behind: dict[Hashable, deque[Item]] = {}
+        """What waits behind it, where anything does."""
 
     def items(self, unit: Item) -> list[Item]:
         """Return the one record."""
@@ -74,8 +77,7 @@ class PlainSchedule(Schedule[Item]):
                     self._source = None
                 return room
             self._open += len(chunk)
-            fresh = self._claim(chunk)
-            size = _size(fresh)
+            fresh, size = self._claim(chunk)
             self._typical = max(1, size // len(fresh)) if fresh else self._typical
             if size > room:
                 return self._squeeze(fresh, units, room)
@@ -83,24 +85,24 @@ class PlainSchedule(Schedule[Item]):
             room -= size
         return room
 
-    def _claim(self, chunk: list[Item]) -> list[Item]:
-        """Return the records whose lane is free, now theirs; the others wait in their lane."""
-        lanes = self._lanes
-        fresh: list[Item] = []
-        add = fresh.append
-        for item in chunk:
-            key = item[1].partition_key
-            if key not in lanes:
-                lanes[key] = None
-                add(item)
-                continue
-            waiting = lanes[key]
-            if waiting is None:
-                waiting = lanes[key] = deque()
-            waiting.append(item)
-            self._waiting += 1
-            self._waiting_bytes += item[1].size
-        return fresh
+    def _claim(self, chunk: list[Item]) -> tuple[list[Item], int]:
+        """Return the records whose lane is free, now theirs, and their bytes.
+
+        The others wait in their lane. By columns: a loop in Python would be most of a send.
+        """
+        records = [item[1] for item in chunk]
+        keys = [record.partition_key for record in records]
+        owners = list(map(self._lanes.setdefault, keys, chunk))
+        # Of one chunk most are fresh, and identical lists compare fast.
+        if owners != chunk:
+            for item, key in compress(zip(chunk, keys, strict=True), map(is_not, owners, chunk)):
+                self._behind.setdefault(key, deque()).append(item)
+                self._waiting += 1
+                self._waiting_bytes += item[1].size
+            chunk = list(compress(chunk, map(is_, owners, chunk)))
+            records = [item[1] for item in chunk]
+            keys = [record.partition_key for record in records]
+        return chunk, _size(keys, records)
 
     def _squeeze(self, fresh: list[Item], units: list[Item], room: int) -> int:
         """Add what fits, one by one; the rest goes with the next request."""
@@ -114,23 +116,23 @@ class PlainSchedule(Schedule[Item]):
         return room
 
     def _acknowledge(self, request: Request[Item], answers: Sequence[Result]) -> Final:
-        lanes = self._lanes
-        for key in request.lanes:
-            if lanes[key] is None:
-                del lanes[key]
-            else:
-                self._free(key)
+        behind, lanes = self._behind, request.lanes
+        if behind and (followed := [lane for lane in lanes if lane in behind]):
+            lanes = [lane for lane in lanes if lane not in behind]
+            for lane in followed:
+                self._free(lane)
+        deque(map(self._lanes.__delitem__, lanes), 0)  # a loop that runs in C
         self._open -= len(answers)
-        return list(zip(request.units, answers, strict=True))
+        return [(request.units, answers)]
 
     def _free(self, lane: Hashable) -> None:
-        waiting = self._lanes[lane]
+        waiting = self._behind.get(lane)
         if waiting is None:
             del self._lanes[lane]
             return
-        item = waiting.popleft()
+        item = self._lanes[lane] = waiting.popleft()
         if not waiting:
-            self._lanes[lane] = None
+            del self._behind[lane]
         self._left(item)
         self._due.append(item)
 
@@ -138,17 +140,16 @@ class PlainSchedule(Schedule[Item]):
         self._waiting -= 1
         self._waiting_bytes -= item[1].size
 
-    def _behind(self, lane: Hashable) -> list[Item]:
-        items = list(self._lanes.pop(lane) or ())
+    def _behind_of(self, lane: Hashable) -> list[Item]:
+        del self._lanes[lane]
+        items = list(self._behind.pop(lane, ()))
         for item in items:
             self._left(item)
         return items
 
     def _recall_waiting(self) -> list[Item]:
-        items: list[Item] = []
-        for lane, waiting in self._lanes.items():  # lanes under way stay theirs
-            items += waiting or ()
-            self._lanes[lane] = None
+        items = [item for waiting in self._behind.values() for item in waiting]
+        self._behind.clear()  # lanes under way stay theirs
         for item in items:
             self._left(item)
         return items
@@ -172,7 +173,7 @@ class RelaxedSchedule(PlainSchedule):
                 self._source = None
                 break
             self._open += 1
-            self._lanes[item[0]] = None
+            self._lanes[item[0]] = item
             size = item[1].size
             if size > room and units:
                 self._due.append(item)
@@ -183,8 +184,8 @@ class RelaxedSchedule(PlainSchedule):
         return room
 
 
-def _size(items: list[Item]) -> int:
-    """Return the bytes of all `items`, keys included: what Record.size adds up to, in one go."""
-    keys = "".join([item[1].partition_key for item in items])
-    data = sum([len(item[1].data) for item in items])
-    return data + (len(keys) if keys.isascii() else len(keys.encode()))
+def _size(keys: list[str], records: list[Record]) -> int:
+    """Return the bytes of all records, keys included: what Record.size adds up to, in one go."""
+    text = "".join(keys)
+    data = sum([len(record.data) for record in records])
+    return data + (len(text) if text.isascii() else len(text.encode()))

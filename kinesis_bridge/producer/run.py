@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kinesis_bridge.event import Record, Result
 
     from .link import Done, Link
-    from .packing import Packing
+    from .packing import Item, Packing
     from .schedule import Final
 
 BUFFERED_REQUESTS = 4
@@ -53,18 +53,18 @@ class Run:
         self.outage: AwsError | None = None
         """What ended the run before everything was sent."""
 
-    def go(self) -> Iterator[Final]:
-        """Send; yield final answers by the request."""
+    def go(self) -> Iterator[tuple[Sequence[Item], Iterable[Result]]]:
+        """Send; yield records with their final answers, some at a time."""
         schedule = self._open()
         if schedule is None:
             return
         try:
             while not schedule.finished:
                 if final := self._dispatch(schedule):
-                    yield self._told(schedule, final)
+                    yield from self._told(schedule, final)
                 done = self._wait(schedule)
                 if done is not None and (final := self._take(schedule, done)):
-                    yield self._told(schedule, final)
+                    yield from self._told(schedule, final)
         finally:
             self._link.note(schedule.retried, schedule.short_requests)
 

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from kinesis_bridge.event import PutResult, RejectedRecord
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from .packing import Item, Packed
 
-    Final = list[tuple[Item, Result]]
+    Final = list[tuple[Sequence[Item], Iterable[Result]]]
+    """Records that are answered for good: some of them, and as many answers."""
 
 BASE_PAUSE_SECONDS = 0.05
 MAX_PAUSE_SECONDS = 5.0
@@ -175,7 +176,7 @@ class Schedule(ABC, Generic[U]):
         """Let the next unit of `lane` go."""
 
     @abstractmethod
-    def _behind(self, lane: Hashable) -> list[Item]:
+    def _behind_of(self, lane: Hashable) -> list[Item]:
         """Remove a lane; return what waited in it."""
 
     def _hold_back(self, now: float) -> None:
@@ -212,7 +213,7 @@ class Schedule(ABC, Generic[U]):
     # Answers
 
     def settle(self, request: Request[U], answers: Sequence[Result], now: float) -> Final:
-        """Take a request's answers; return those that are final, by record."""
+        """Take a request's answers; return the records that are answered for good."""
         self.in_flight -= 1
         if set(map(type, answers)) == _ALL_ACKNOWLEDGED and not self._troubles:
             self._failed_at = float("-inf")
@@ -227,7 +228,7 @@ class Schedule(ABC, Generic[U]):
                 if self._split(unit):
                     continue
             items = self.items(unit)
-            final += [(item, answer) for item in items]
+            final.append((items, repeat(answer, len(items))))
             self._open -= len(items)
             if isinstance(answer, RejectedRecord):
                 self.rejected += [answer.code] * len(items)
@@ -242,7 +243,7 @@ class Schedule(ABC, Generic[U]):
         final: Final = []
         for unit, lane, answer in zip(request.units, request.lanes, answers, strict=True):
             items = self.items(unit)
-            final += [(item, answer) for item in items]
+            final.append((items, repeat(answer, len(items))))
             self._open -= len(items)
             self._free(lane)
         return final
@@ -275,7 +276,7 @@ class Schedule(ABC, Generic[U]):
         if due >= trouble.since + self._retry_seconds:
             # What waits behind it goes too: sent now, it would overtake.
             del self._troubles[lane]
-            return self._reject([*self.items(unit), *self._behind(lane)], answer)
+            return self._reject([*self.items(unit), *self._behind_of(lane)], answer)
         self.retried += 1
         self._delay(unit, due)
         return []
@@ -290,7 +291,7 @@ class Schedule(ABC, Generic[U]):
     def _reject(self, items: list[Item], answer: RejectedRecord) -> Final:
         self._open -= len(items)
         self.rejected += [answer.code] * len(items)
-        return [(item, answer) for item in items]
+        return [(items, repeat(answer, len(items)))] if items else []
 
     def put_back(self, request: Request[U]) -> None:
         """Take back a request that failed as a whole: it goes first when sending goes on."""
@@ -315,7 +316,7 @@ class Schedule(ABC, Generic[U]):
         self._delayed_bytes = 0
         items = [item for unit in units for item in self.items(unit)]
         for unit in units:
-            items += self._behind(self._lane(unit))
+            items += self._behind_of(self._lane(unit))
         return sorted(items + self._recall_waiting())
 
     @abstractmethod

@@ -123,7 +123,7 @@ class Machine:
         self.take(self.schedule.abandon(OUTAGE))
 
     def take(self, final):
-        for (number, record), answer in final:
+        for (number, record), answer in flat(final):
             assert self.records[number] is record
             assert number not in self.answers
             self.answers[number] = answer
@@ -224,12 +224,16 @@ def keys(request):
     return "".join(record.partition_key for record in request.prepare())
 
 
+def flat(final):
+    return [pair for items, answers in final for pair in zip(items, answers, strict=True)]
+
+
 def settle(schedule, request, *answers, now=0.0):
     given = answers or ["taken"] * len(request.units)
     made = [
         PutResult("shard-0", "1") if answer == "taken" else REJECTED[answer] for answer in given
     ]
-    return schedule.settle(request, made, now)
+    return flat(schedule.settle(request, made, now))
 
 
 def test_a_request_holds_each_key_once():

@@ -25,7 +25,7 @@ def schedule():
 
 
 def numbers(final):
-    return [number for (number, _), _ in final]
+    return [number for items, _ in final for number, _ in items]
 
 
 def drain(schedule, final):
