@@ -115,6 +115,10 @@ class DeadLetter(Letter):
     class Meta:
         indexes = (models.Index(fields=("stream", "blocks"), name="kinesis_dead_stream_blocks"),)
         verbose_name = "dead letter"
+        permissions = (
+            ("requeue_deadletter", "Can requeue dead letters"),
+            ("discard_deadletter", "Can discard dead letters"),
+        )
 
     def __str__(self) -> str:
         return f"{self.event_id} for {self.stream}: {self.code}"

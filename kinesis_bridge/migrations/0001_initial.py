@@ -70,6 +70,10 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "dead letter",
+                "permissions": (
+                    ("requeue_deadletter", "Can requeue dead letters"),
+                    ("discard_deadletter", "Can discard dead letters"),
+                ),
                 "indexes": [
                     models.Index(fields=["stream", "blocks"], name="kinesis_dead_stream_blocks")
                 ],
