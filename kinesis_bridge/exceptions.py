@@ -20,6 +20,7 @@
     │   └── ShardMapError           the shards have a hole or overlap
     ├── BufferFull              background delivery has no room, and was told not to wait
     ├── BufferClosed            background delivery was closed
+    ├── OutboxError             events could not be written with their transaction
     └── EmulatorError           LOCAL_AWS is on and the emulator cannot be used
 
 A wrong setting is Django's ``ImproperlyConfigured``, as Django users expect.
@@ -28,6 +29,8 @@ A wrong setting is Django's ``ImproperlyConfigured``, as Django users expect.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from django.db.utils import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -151,6 +154,13 @@ class BufferClosed(KinesisBridgeError):
     """The background delivery was closed: the settings changed, or the process ends.
 
     The event was not taken.
+    """
+
+
+class OutboxError(KinesisBridgeError, DatabaseError):
+    """Events could not be written to the outbox, so their transaction is rolled back.
+
+    A DatabaseError, as Django expects of what fails in a COMMIT.
     """
 
 

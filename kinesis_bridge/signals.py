@@ -6,6 +6,7 @@ signal                      sent with
 ``event_published``         ``event`` (Event), ``stream`` (alias): handed to its delivery
 ``records_sent``            ``stream`` (alias), ``count``, ``bytes``, ``seconds``
 ``records_rejected``        ``stream`` (alias), ``count``, ``codes`` (AWS code -> count)
+``relay_paused``            ``stream`` (alias), ``error`` (AwsError): its relay rests
 ``credentials_refreshed``   ``role`` (alias), ``role_arn``, ``expires_at`` (aware datetime)
 ==========================  =====================================================================
 
@@ -22,12 +23,16 @@ from django.dispatch import Signal
 event_published = Signal()
 records_sent = Signal()
 records_rejected = Signal()
+relay_paused = Signal()
 credentials_refreshed = Signal()
+
+
+_ALL = (event_published, records_sent, records_rejected, relay_paused, credentials_refreshed)
 
 
 def _after_fork_in_child() -> None:
     # Another thread of the parent may have been sending at that moment.
-    for signal in (event_published, records_sent, records_rejected, credentials_refreshed):
+    for signal in _ALL:
         signal.lock = threading.Lock()
 
 

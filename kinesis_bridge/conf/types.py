@@ -19,6 +19,7 @@ DEFAULT_LOCAL_AWS_URL = "http://127.0.0.1:4566"
 FIREHOSE_RECORD_BYTES = 1000 * 1024
 DELIVERIES: Mapping[str, str] = MappingProxyType(
     {
+        "outbox": "kinesis_bridge.delivery.outbox.OutboxDelivery",
         "background": "kinesis_bridge.delivery.background.BackgroundDelivery",
         "direct": "kinesis_bridge.delivery.direct.DirectDelivery",
         "memory": "kinesis_bridge.delivery.memory.MemoryDelivery",

@@ -1,0 +1,185 @@
+"""What a relay asks of one database: lanes, rows, their end. A few statements, written out."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db import connections, transaction
+
+from kinesis_bridge.models import LANES, DeadLetter, Lane, OutboxRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from kinesis_bridge.event import RejectedRecord
+
+
+class Waiting(NamedTuple):
+    """One row of the outbox."""
+
+    id: int
+    lane: int
+    partition_key: str
+    payload: bytes
+    event_id: str
+
+
+class Store:
+    """The outbox of one stream in one database. Each thread uses its own connection."""
+
+    def __init__(self, database: str, stream: str, *, blocks: bool) -> None:
+        """`blocks`: whether a dead letter holds up its key."""
+        self.database = database
+        self.stream = stream
+        self.blocks = blocks
+        quote = connections[database].ops.quote_name
+        self._outbox = quote(OutboxRecord._meta.db_table)
+        self._lane = quote(Lane._meta.db_table)
+        self._dead = quote(DeadLetter._meta.db_table)
+
+    def make_lanes(self) -> None:
+        """Make the rows whose locks are the lanes, where they are missing."""
+        lanes = Lane.objects.using(self.database)
+        if lanes.filter(stream=self.stream).count() < LANES:
+            lanes.bulk_create(
+                [Lane(stream=self.stream, number=number) for number in range(LANES)],
+                ignore_conflicts=True,
+            )
+
+    def lanes_with_work(self, most: int) -> list[int]:
+        """Return the lanes of the first `most` rows: a hint, taken without a lock."""
+        found = self._all(
+            f"SELECT lane FROM {self._outbox} o WHERE stream = %s{self._unblocked()}"
+            f" ORDER BY id LIMIT {most:d}",
+            [self.stream],
+        )
+        return list(dict.fromkeys(lane for (lane,) in found))
+
+    @contextmanager
+    def owning(self, lanes: Sequence[int]) -> Iterator[list[int]]:
+        """Own those of `lanes` that are free, within the block; then commit.
+
+        The lock of a lane's row is the ownership: it ends with the transaction, or with the
+        connection of a relay that is killed.
+        """
+        if not connections[self.database].features.has_select_for_update_skip_locked:
+            with _file_lock(self.database, self.stream) as held:
+                yield list(lanes) if held else []
+            return
+        with transaction.atomic(using=self.database, durable=True):
+            # By stream and number: on another condition MariaDB locks more rows than it returns.
+            found = self._all(
+                f"SELECT number FROM {self._lane}"
+                f" WHERE stream = %s AND number IN ({_places(lanes)}) FOR UPDATE SKIP LOCKED",
+                [self.stream, *lanes],
+            )
+            yield [number for (number,) in found]
+
+    def read(self, lanes: Sequence[int], most: int) -> list[Waiting]:
+        """Return the first `most` rows of `lanes`, in the order of their ids.
+
+        From the very first row on, each time: one with a lower id may be committed later.
+        """
+        rows = self._all(
+            f"SELECT id, lane, partition_key, payload, event_id FROM {self._outbox} o"
+            f" WHERE stream = %s AND lane IN ({_places(lanes)}){self._unblocked()}"
+            f" ORDER BY id LIMIT {most:d}",
+            [self.stream, *lanes],
+        )
+        found = [Waiting(r[0], r[1], r[2], bytes(r[3]), r[4]) for r in rows]
+        if not self.blocks:
+            return found
+        # One of each key: those behind it wait until it is known to be no dead letter.
+        first: dict[str, Waiting] = {}
+        for row in found:
+            first.setdefault(row.partition_key, row)
+        return list(first.values())
+
+    def settle(self, sent: Sequence[int], dead: Sequence[tuple[Waiting, RejectedRecord]]) -> None:
+        """Delete what was acknowledged; put aside what can never pass."""
+        if not dead:
+            self._delete(sent)
+            return
+        with transaction.atomic(using=self.database):
+            created = dict(
+                OutboxRecord.objects.using(self.database)
+                .filter(id__in=[row.id for row, _ in dead])
+                .values_list("id", "created")
+            )
+            DeadLetter.objects.using(self.database).bulk_create(
+                [self._letter(row, answer, created[row.id]) for row, answer in dead]
+            )
+            self._delete([*sent, *(row.id for row, _ in dead)])
+
+    def _letter(self, row: Waiting, answer: RejectedRecord, created: datetime) -> DeadLetter:
+        return DeadLetter(
+            outbox_id=row.id,
+            stream=self.stream,
+            lane=row.lane,
+            partition_key=row.partition_key,
+            payload=row.payload,
+            event_id=row.event_id,
+            created=created,
+            code=answer.code[:128],
+            message=answer.message,
+            blocks=self.blocks,
+        )
+
+    def _delete(self, ids: Sequence[int]) -> None:
+        connection = connections[self.database]
+        if not ids:
+            return
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute(f"DELETE FROM {self._outbox} WHERE id = ANY(%s)", [list(ids)])
+                return
+            most = connection.features.max_query_params or len(ids)
+            for start in range(0, len(ids), most):
+                some = ids[start : start + most]
+                cursor.execute(f"DELETE FROM {self._outbox} WHERE id IN ({_places(some)})", some)
+
+    def _unblocked(self) -> str:
+        if not self.blocks:
+            return ""
+        return (
+            f" AND NOT EXISTS (SELECT 1 FROM {self._dead} d WHERE d.stream = o.stream"
+            " AND d.blocks AND d.partition_key = o.partition_key)"
+        )
+
+    def _all(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with connections[self.database].cursor() as cursor:
+            cursor.execute(statement, values)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
+
+
+def _places(values: Sequence[object]) -> str:
+    return ", ".join(["%s"] * len(values))
+
+
+@contextmanager
+def _file_lock(database: str, stream: str) -> Iterator[bool]:
+    """Hold the lock that one relay of an SQLite database has; False where another holds it.
+
+    A lock of the operating system on a file beside the database: it ends with its process, and the
+    database's own write lock stays with the site.
+    """
+    name = str(connections[database].settings_dict["NAME"])
+    if not Path(name).is_file():  # in memory: nobody else has it
+        yield True
+        return
+    handle = os.open(f"{name}.{stream}.relay-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
