@@ -35,8 +35,18 @@ KINESIS_BRIDGE = {
         },
     },
     "STREAMS": {
-        "default": {"STREAM": "orders", "ROLE": "writer", "REGION": "eu-west-1"},
-        "audit": {"STREAM": "audit", "ROLE": "writer", "REGION": "eu-west-1"},
+        "default": {
+            "STREAM": "orders",
+            "ROLE": "writer",
+            "REGION": "eu-west-1",
+            "DELIVERY": "direct",
+        },
+        "audit": {
+            "STREAM": "audit",
+            "ROLE": "writer",
+            "REGION": "eu-west-1",
+            "DELIVERY": "direct",
+        },
     },
     "LOCAL_AWS": True,
     # Nothing listens on the discard port: the emulator starts within the process.

@@ -273,7 +273,7 @@ class _Reader:
         stream, arn_region = "", None
         if isinstance(raw, Mapping):
             stream, arn_region = self.stream_name(given.get("STREAM"), region, path)
-        delivery = _given(given, "DELIVERY", "direct")
+        delivery = _given(given, "DELIVERY", "outbox")
         dotted, options = self.delivery(delivery, path)
         chosen = self.mapping(_given(given, "OPTIONS", {}), f'{path}["OPTIONS"]', "{}")
         for name, reason in problems(options, chosen):
@@ -335,7 +335,7 @@ class _Reader:
         if reason is None and not is_delivery(found):
             reason = f"names no delivery: {value!r} (subclass {BASE_DELIVERY})"
         if reason:
-            self.refuse("E020", f'{path}["DELIVERY"]', reason, '"direct"')
+            self.refuse("E020", f'{path}["DELIVERY"]', reason, '"outbox"')
             return dotted, STREAM_OPTIONS
         return dotted, (*STREAM_OPTIONS, *found.options)
 

@@ -89,9 +89,9 @@ class StreamConfig:
     """Alias of the role to assume; None: the caller's own credentials."""
     region: str | None = None
     """The stream's region: REGION, else its ARN's, else its role's; None: boto3's own."""
-    delivery: str = "direct"
+    delivery: str = "outbox"
     """A short name of :data:`DELIVERIES`, or a dotted path."""
-    delivery_class: str = DELIVERIES["direct"]
+    delivery_class: str = DELIVERIES["outbox"]
     """The dotted path of the delivery."""
     options: Mapping[str, Any] = field(default_factory=_empty)
     """Every option of the delivery and of the stream, defaults filled in."""

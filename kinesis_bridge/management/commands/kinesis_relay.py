@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
@@ -15,6 +17,7 @@ from kinesis_bridge.relay import Relay, Rhythm
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from collections.abc import Iterator
 
 
 class Command(BridgeCommand):
@@ -43,20 +46,28 @@ class Command(BridgeCommand):
             threads=options["threads"],
             rhythm=Rhythm(batch=options["batch"], poll=options["poll"], once=options["once"]),
         )
-        kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-        def stop(*_: object) -> None:
-            relay.stop()
-            for each in kept:
-                signal.signal(each, lambda again, _: os._exit(128 + again))
-
-        for number in kept:
-            signal.signal(number, stop)
-        try:
+        with _stopping(relay):
             totals = relay.run()
-        finally:
-            for number, handler in kept.items():
-                signal.signal(number, handler)
         if not self.as_json:
             self.console.print(", ".join(f"{name} {value}" for name, value in totals.items()))
         return totals
+
+
+@contextmanager
+def _stopping(relay: Relay) -> Iterator[None]:
+    """Stop `relay` by the first signal, end the process by the second."""
+    if threading.current_thread() is not threading.main_thread():  # no other may handle signals
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        relay.stop()
+        for number in kept:
+            signal.signal(number, lambda again, _: os._exit(128 + again))
+
+    kept = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from decimal import Decimal
 from typing import Any
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
@@ -32,6 +33,9 @@ class Command(BaseCommand):
 
     def show_stream(self) -> None:
         stream = get_config().stream("default")
+        if stream.delivery == "outbox":
+            # On a real site the relay is a process of its own, always running.
+            call_command("kinesis_relay", once=True, stdout=self.stdout)
         role = get_config().role_of(stream)
         where = f"account {role.account}" if role else "this account"
         self.stdout.write(f"\nStream {stream.name!r} of {where} now holds:")
