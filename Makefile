@@ -22,13 +22,16 @@ check: $(STAMP)
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 
-.PHONY: bench bench-peers
+.PHONY: bench bench-peers chaos
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.producer
 
 bench-peers: $(STAMP)
 	$(BIN)/python -m benchmarks.peers
+
+chaos: $(STAMP)
+	$(BIN)/python -m benchmarks.chaos --minutes 20
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis demo.sqlite3

@@ -95,13 +95,14 @@ class Statistics:
         statistics = StreamStatistic.objects.using(database)
         for (stream, start), numbers in rows.items():
             added = {name: F(name) + number for name, number in numbers.items()}
-            if statistics.filter(stream=stream, start=start).update(**added):
-                continue
-            try:
-                with transaction.atomic(using=database):
-                    statistics.create(stream=stream, start=start, **numbers)
-            except IntegrityError:  # another relay was first
-                statistics.filter(stream=stream, start=start).update(**added)
+            if not statistics.filter(stream=stream, start=start).update(**added):
+                try:
+                    with transaction.atomic(using=database):
+                        statistics.create(stream=stream, start=start, **numbers)
+                except IntegrityError:  # another relay was first
+                    statistics.filter(stream=stream, start=start).update(**added)
+            for name in numbers:  # written: not once more, should the next row fail
+                del counted[stream, start, name]
         statistics.filter(start__lt=now - KEPT).delete()
         RelayProcess.objects.using(database).filter(seen__lt=now - KEPT_RELAYS).delete()
 

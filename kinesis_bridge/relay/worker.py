@@ -113,7 +113,7 @@ class Worker:
 
     def _suffer(self, error: Exception) -> None:
         """Connect anew in a moment: the database restarts, or somebody cut the connection."""
-        if self._quietly.may_speak():
+        if not self._rhythm.once and self._quietly.may_speak():
             logger.warning(
                 "Database %s failed; the relay of stream %s connects again: %s",
                 self.store.database,
@@ -122,7 +122,10 @@ class Worker:
             )
         connections[self.store.database].close()
         if self._rhythm.once:
-            raise error
+            raise KinesisBridgeError(
+                f"Database {self.store.database!r} failed; what was not acknowledged waits in its"
+                f" outbox: {str(error).strip()} Fix: mend the database, then run it again."
+            ) from error
         self._stop.wait(random.uniform(0.2, RECONNECT_SECONDS))  # noqa: S311
 
     def _turn(self) -> bool | None:

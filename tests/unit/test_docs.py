@@ -15,6 +15,7 @@ from kinesis_bridge.conf.types import DELIVERIES
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PRODUCER = (ROOT / "docs" / "producer.md").read_text()
+OUTBOX = (ROOT / "docs" / "outbox.md").read_text()
 OPTIONS = [
     *STREAM_OPTIONS,
     *(option for path in DELIVERIES.values() for option in import_string(path).options),
@@ -24,7 +25,7 @@ OPTIONS = [
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_every_option_is_listed_with_its_default(option):
     default = f'"{option.default}"' if isinstance(option.default, str) else repr(option.default)
-    assert f"| `{option.name}` | `{default}` |" in PRODUCER
+    assert f"| `{option.name}` | `{default}` |" in PRODUCER + OUTBOX
 
 
 @pytest.mark.parametrize("key", [*TOP_KEYS, *ROLE_KEYS, *STREAM_KEYS])

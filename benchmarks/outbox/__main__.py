@@ -1,0 +1,80 @@
+"""``python -m benchmarks.outbox``: runs the parts, prints the tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from benchmarks.outbox.saves import SIZES
+from benchmarks.sink import Sink
+from tests.support.databases import Cluster
+
+
+def main() -> None:
+    """Start PostgreSQL and the sink; measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, help="of the saves")
+    parser.add_argument("--events", type=int, default=200_000, help="of the backlog")
+    parser.add_argument("--large", type=int, default=1_000_000, help="of the large backlog")
+    parser.add_argument("--rate", type=int, default=200, help="events a second, for the latency")
+    parser.add_argument("--seconds", type=int, default=15, help="of the latency")
+    options = parser.parse_args()
+    with Cluster(fsync="on", full_page_writes="on") as cluster, Sink(fast=True) as sink:
+        cluster.create_database("bench")
+        os.environ.update(_environment(cluster.url_of("bench"), sink.url))
+        _run("django", "migrate", "--run-syncdb", "--verbosity", "0")
+        saves = _ask("benchmarks.outbox.saves", options.rounds)
+        print("| saves a transaction | bare, us | + ORM insert | declared, ours |")
+        print("| ---: | ---: | ---: | ---: |")
+        for size in SIZES:
+            base, plain, ours = (
+                saves[f"{size} {name}"] for name in ("bare", "bare + ORM insert", "declared")
+            )
+            print(
+                f"| {size} | {base['us']:.0f} | {plain['ratio']:.2f}x | {ours['ratio']:.2f}x |",
+                flush=True,
+            )
+        print("\n| relay | events | events/s | peak MB |\n| :--- | ---: | ---: | ---: |")
+        for count, processes in ((options.events, 1), (options.events, 2), (options.large, 1)):
+            figures = _ask("benchmarks.outbox.relays", count, processes)
+            print(
+                f"| {processes} process{'es' if processes > 1 else ''} | {count:,} |"
+                f" {figures['events_a_second']:,.0f} | {figures['peak_mb']:.0f} |",
+                flush=True,
+            )
+        figures = _ask("benchmarks.outbox.latency", options.rate, options.seconds)
+        print(
+            f"\nCommit to acknowledged at {options.rate} events/s: p50 {figures['p50']:.1f} ms,"
+            f" p99 {figures['p99']:.1f} ms, longest {figures['longest']:.1f} ms"
+            f" ({figures['events']:,} events)."
+        )
+
+
+def _environment(database: str, sink: str) -> dict[str, str]:
+    return {
+        "DJANGO_SETTINGS_MODULE": "benchmarks.outbox.settings",
+        "DATABASE_URL": database,
+        "AWS_ENDPOINT_URL": sink,
+        "AWS_ACCESS_KEY_ID": "AKIABENCHMARK0000000",
+        "AWS_SECRET_ACCESS_KEY": "made-up-for-the-sink",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+def _run(*arguments: str) -> bytes:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], check=True, stdout=subprocess.PIPE
+    ).stdout
+
+
+def _ask(module: str, *arguments: int) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(_run(module, *map(str, arguments)))
+    return answer
+
+
+main()

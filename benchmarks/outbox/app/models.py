@@ -1,0 +1,26 @@
+"""The same row three times: not declared, declared."""
+
+from django.db import models
+
+from kinesis_bridge import publishes
+
+
+class Order(models.Model):
+    """The fields of all."""
+
+    customer = models.IntegerField()
+    status = models.CharField(max_length=20)
+    total = models.DecimalField(max_digits=10, decimal_places=2)
+    note = models.CharField(max_length=100)
+
+    class Meta:
+        abstract = True
+
+
+class Bare(Order):
+    """Nobody is told."""
+
+
+@publishes("bench.order", key="customer", fields=["id", "customer", "status", "total", "note"])
+class Declared(Order):
+    """Every change is published."""
