@@ -102,6 +102,8 @@ class Relay:
         deadline: float | None = None
         while any(thread.is_alive() for thread in threads):
             now = time.monotonic()
+            if any(worker.failure for worker in self._workers) and not self.rhythm.once:
+                self.stop()  # whoever supervises starts it anew: no stream is left unsent
             if self._stopped.is_set():
                 deadline = deadline or now + STOP_SECONDS
                 if now >= deadline:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, transaction
 
+from kinesis_bridge.exceptions import KinesisBridgeError
 from kinesis_bridge.models import LANES, DeadLetter, Lane, OutboxRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
     from kinesis_bridge.event import RejectedRecord
 
@@ -44,6 +47,12 @@ class Store:
 
     def make_lanes(self) -> None:
         """Make the rows whose locks are the lanes, where they are missing."""
+        connection = connections[self.database]
+        if connection.vendor != "sqlite" and not _skips_locked(connection):
+            raise KinesisBridgeError(
+                f"Database {self.database!r} knows no SKIP LOCKED, so two relays would send the"
+                " same rows: the relay needs PostgreSQL, MySQL 8, MariaDB 10.6 or SQLite."
+            )
         lanes = Lane.objects.using(self.database)
         if lanes.filter(stream=self.stream).count() < LANES:
             lanes.bulk_create(
@@ -66,7 +75,7 @@ class Store:
         The lock of a lane's row is the ownership: it ends with the transaction, or with the
         connection of a relay that is killed.
         """
-        if not connections[self.database].features.has_select_for_update_skip_locked:
+        if not _skips_locked(connections[self.database]):
             with _file_lock(self.database, self.stream) as held:
                 yield list(lanes) if held else []
             return
@@ -162,6 +171,10 @@ class Store:
             cursor.execute(statement, values)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
+
+
+def _skips_locked(connection: BaseDatabaseWrapper) -> bool:
+    return bool(connection.features.has_select_for_update_skip_locked)
 
 
 def _places(values: Sequence[object]) -> str:

@@ -71,6 +71,7 @@ class Worker:
         self._rhythm = rhythm
         self._stop = threading.Event()
         self._quietly = Quietly()
+        self._made = False
         self.failure: Exception | None = None
         """What ended it before everything was sent."""
 
@@ -81,7 +82,6 @@ class Worker:
 
     def run(self) -> None:
         """Work until it is stopped; with ``once`` until nothing waits."""
-        made = False
         try:
             while not self._stop.is_set():
                 if pause := self._state.rest():
@@ -89,27 +89,33 @@ class Worker:
                         self.failure = self._state.error
                         return
                     self._stop.wait(pause)
-                    continue
-                self.wake.clear()
-                try:
-                    if not made:
-                        self.store.make_lanes()
-                        made = True
-                    busy = self._turn()
-                except (DatabaseFailure, InterfaceError) as error:
-                    self._suffer(error)
-                    continue
-                if busy:
-                    continue
-                if self._rhythm.once and busy is None:
+                elif not self._look():
                     return
-                self.wake.wait(random.uniform(0.5, 1) * self._rhythm.poll)  # noqa: S311
         except Exception as error:
             self.failure = error
             if not isinstance(error, KinesisBridgeError):
                 logger.exception("A relay of stream %s ended", self.store.stream)
         finally:
             connections[self.store.database].close()
+
+    def _look(self) -> bool:
+        """Send a batch, or wait for one; False where there will be no more."""
+        self.wake.clear()
+        try:
+            if not self._made:
+                self.store.make_lanes()
+                self._made = True
+            busy = self._turn()
+        except AwsError as error:
+            self._state.failed(error)
+        except (DatabaseFailure, InterfaceError) as error:
+            self._suffer(error)
+        else:
+            if self._rhythm.once and busy is None:
+                return False
+            if not busy:
+                self.wake.wait(random.uniform(0.5, 1) * self._rhythm.poll)  # noqa: S311
+        return True
 
     def _suffer(self, error: Exception) -> None:
         """Connect anew in a moment: the database restarts, or somebody cut the connection."""

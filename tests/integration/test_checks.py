@@ -82,7 +82,7 @@ def test_check_command_shows_all_problems_at_once(bridge, declare):
     for number in ("E004", "E007", "E009", "E010", "E017", "E020", "E030", "E031"):
         assert f"(kinesis_bridge.{number})" in text
     assert 'KINESIS_BRIDGE["STREAMS"]["default"]["DELIVERY"] is not known: \'pigeon\'' in text
-    assert 'HINT: Example: "direct"' in text
+    assert 'HINT: Example: "outbox"' in text
 
 
 def test_check_command_refuses_a_wrong_setting_as_an_error(bridge):

@@ -28,7 +28,7 @@ def emulated(settings, fresh):
     settings.KINESIS_BRIDGE = {
         "SOURCE": "/tests",
         "ROLES": {"writer": {"ROLE_ARN": ROLE}},
-        "STREAMS": {"default": {"STREAM": ARN, "ROLE": "writer"}},
+        "STREAMS": {"default": {"STREAM": ARN, "ROLE": "writer", "DELIVERY": "direct"}},
         "LOCAL_AWS": True,
         "LOCAL_AWS_URL": "http://127.0.0.1:9",
     }
@@ -74,7 +74,7 @@ def sink(monkeypatch, settings, fresh):
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTSITE11111111")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-tests")
         config = bridge()
-        config["STREAMS"]["default"] = {"STREAM": ARN, "ROLE": "writer"}
+        config["STREAMS"]["default"] = {"STREAM": ARN, "ROLE": "writer", "DELIVERY": "direct"}
         settings.KINESIS_BRIDGE = config
         yield running
 

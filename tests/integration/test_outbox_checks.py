@@ -12,7 +12,7 @@ from kinesis_bridge.conf import rules, types
 from kinesis_bridge.outbox_checks import check_outbox, check_outbox_aliases
 from tests.support.outbox import OutboxOn, sqlite_alias
 
-STREAM = {"STREAM": "orders", "REGION": "eu-west-1"}
+STREAM = {"STREAM": "orders", "REGION": "eu-west-1", "DELIVERY": "direct"}
 OUTBOX = {**STREAM, "DELIVERY": "outbox"}
 DELIVERY = "kinesis_bridge.delivery.memory.MemoryDelivery"
 

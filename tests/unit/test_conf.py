@@ -222,7 +222,7 @@ def test_defaults_are_those_of_the_design(settings):
         local_aws=False,
         local_aws_url="http://127.0.0.1:4566",
     )
-    assert config.stream("default").options["ON_ERROR"] == "raise"
+    assert config.stream("default").options["POISON"] == "skip"
 
 
 def test_role_knows_its_account_and_its_name_without_the_path():
