@@ -15,9 +15,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
+PART = 500  # dead letters that are moved at once
 LANES = 64
 """Lanes of each stream: that many relays at most can work on one stream at a time."""
 
@@ -83,20 +83,29 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
         One that holds up its key takes its old place in front of what waits behind it.
         """
         with transaction.atomic(using=self.db):
-            letters = list(self.select_for_update().order_by("outbox_id"))
-            OutboxRecord.objects.using(self.db).bulk_create(
-                [letter.as_outbox_record() for letter in letters]
-            )
-            return self._remove(letters)
+            ids = list(self.select_for_update().order_by("outbox_id").values_list("pk", flat=True))
+            return sum(map(self._requeue, _parts(ids)))
 
     def discard(self) -> int:
         """Delete them: what waits behind them passes; return how many."""
         with transaction.atomic(using=self.db):
-            return self._remove(list(self.select_for_update().only("id")))
+            ids = list(self.select_for_update().values_list("pk", flat=True))
+            return sum(self._some(part).delete()[0] for part in _parts(ids))
 
-    def _remove(self, letters: Iterable[DeadLetter]) -> int:
-        ids = [letter.pk for letter in letters]
-        return DeadLetter.objects.using(self.db).filter(pk__in=ids).delete()[0]
+    def _some(self, ids: list[int]) -> models.QuerySet[DeadLetter]:
+        return DeadLetter.objects.using(self.db).filter(pk__in=ids)
+
+    def _requeue(self, ids: list[int]) -> int:
+        letters = self._some(ids)
+        OutboxRecord.objects.using(self.db).bulk_create(
+            [letter.as_outbox_record() for letter in letters.order_by("outbox_id")]
+        )
+        return letters.delete()[0]
+
+
+def _parts(ids: list[int]) -> list[list[int]]:
+    """Return `ids` in parts whose letters fit into memory, and into one statement."""
+    return [ids[start : start + PART] for start in range(0, len(ids), PART)]
 
 
 class DeadLetter(Letter):
