@@ -93,7 +93,7 @@ async def awork(request, alias):
     return HttpResponse()
 
 
-urlpatterns = [path("work/<alias>/", work), path("awork/<alias>/", awork)]
+urlpatterns = [path("place/<alias>/", work), path("awork/<alias>/", awork)]
 
 
 @pytest.mark.urls(__name__)
@@ -106,10 +106,10 @@ class TestRequests:
     @pytest.mark.django_db(transaction=True, databases=["default", "other"])
     def test_each_database_has_its_own_events(self, database, atomic_requests):
         with queries_of(database) as queries:
-            assert Client().get(f"/work/{database}/").status_code == 200
+            assert Client().get(f"/place/{database}/").status_code == 200
         assert inserts(queries) == [len(statements(queries)) - 2]
         with pytest.raises(RolledBack):
-            Client().get(f"/work/{database}/?fail")
+            Client().get(f"/place/{database}/?fail")
 
         for alias in (database, "other"):
             assert names(alias) == rows(alias) == ["request"]
