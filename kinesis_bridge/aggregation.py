@@ -111,34 +111,42 @@ class Packer:
         Raises ``InvalidHashKey``, or ``UnicodeEncodeError`` for a key with a lone surrogate: those
         before it are added then, and nothing of it.
         """
-        keys, parts, most = self._keys, self._parts, self._max
-        added = 0
-        for record in records:
-            key, data, explicit = record.partition_key, record.data, record.explicit_hash_key
-            size = self._size
-            fields = key_field = keys.get(key, b"")
-            if not key_field:
-                length = len(key.encode())
-                size += length + len(_KEY_PREFIX[length])
-                fields = key_field = _KEY_FIELD[len(keys)]
-            if explicit is not None:
-                hash_field = self._hashes.get(explicit, b"")
-                if not hash_field:
-                    parse_hash_key(explicit)  # one wrong key costs the KCL all that is packed here
-                    size += len(explicit) + len(_HASH_PREFIX[len(explicit)])
-                    hash_field = _HASH_FIELD[len(self._hashes)]
-                fields += hash_field
-            prefix, data_prefix, length = _SHAPES[len(data) << 5 | len(fields)]
-            size += length
-            if size > most:
-                break
-            keys[key] = key_field
-            if explicit is not None:
-                self._hashes[explicit] = hash_field
-            parts += (prefix, fields, data_prefix, data)
+        keys, parts, most, size = self._keys, self._parts, self._max, self._size
+        known, shapes, prefixes, indexes = keys.get, _SHAPES, _KEY_PREFIX, _KEY_FIELD
+        before = len(parts)
+        try:
+            for record in records:
+                key, data, explicit = record.partition_key, record.data, record.explicit_hash_key
+                fields, new = known(key), 0
+                if fields is None:
+                    length = len(key) if key.isascii() else len(key.encode())
+                    new = length + len(prefixes[length])
+                    fields = indexes[len(keys)]
+                key_field = fields
+                if explicit is not None:
+                    hash_field, more = self._hash(explicit)
+                    fields += hash_field
+                    new += more
+                prefix, data_prefix, length = shapes[len(data) << 5 | len(fields)]
+                new += length
+                if size + new > most:
+                    break
+                keys[key] = key_field
+                if explicit is not None:
+                    self._hashes[explicit] = hash_field
+                parts += (prefix, fields, data_prefix, data)
+                size += new
+        finally:
             self._size = size
-            added += 1
-        return added
+        return (len(parts) - before) >> 2
+
+    def _hash(self, explicit: str) -> tuple[bytes, int]:
+        """Return the field that refers to a hash key, and the bytes that it adds to the table."""
+        field = self._hashes.get(explicit)
+        if field is not None:
+            return field, 0
+        parse_hash_key(explicit)  # one wrong key costs the KCL all that is packed here
+        return _HASH_FIELD[len(self._hashes)], len(explicit) + len(_HASH_PREFIX[len(explicit)])
 
     def build(self) -> bytes:
         """Return the aggregated record's data; the records stay. ``AggregationError`` if empty."""
@@ -296,6 +304,9 @@ class ShardMap:
 
     def __len__(self) -> int:
         return len(self._shards)
+
+    def __iter__(self) -> Iterator[Shard]:
+        return iter(self._shards)  # by their ranges
 
     def __eq__(self, other: object) -> bool:
         return self._shards == other._shards if isinstance(other, ShardMap) else NotImplemented

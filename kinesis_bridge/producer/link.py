@@ -7,8 +7,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from itertools import compress, repeat
-from operator import ge
+from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from kinesis_bridge import signals
@@ -18,10 +17,12 @@ from kinesis_bridge.event import PutResult, RejectedRecord
 from kinesis_bridge.exceptions import AwsError, ShardMapError
 
 from .packing import ByKey, ByShard
+from .positions import Positions
+from .schedule import all_acknowledged
 from .workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Sequence
 
     from kinesis_bridge.conf import StreamConfig
     from kinesis_bridge.event import Record, Result
@@ -32,15 +33,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("kinesis_bridge.producer")
 
-REMEMBERED_LANES = 100_000
 SHARD_MAP_SECONDS = 60.0
 # An answer that comes this fast is awaited where it was sent from: two threads that compete for the
 # interpreter lock cost more than the wait. Measured by the sends that were awaited so, which every
 # now and then one is.
 QUICK_SECONDS = 0.001
 PROBE_EVERY = 100
-_ALL_ACKNOWLEDGED = {PutResult}
-_NOWHERE = PutResult("", "")
 
 
 @dataclass
@@ -66,6 +64,8 @@ class Done(NamedTuple):
     answers: Sequence[Result]
     error: Exception | None
     seconds: float
+    whole: bool
+    """Whether every record was acknowledged."""
 
 
 class Link:
@@ -78,7 +78,7 @@ class Link:
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._workers = Workers(stream.options["CONCURRENCY"], f"kinesis-{stream.alias}")
-        self._last: dict[Hashable, PutResult] = {}
+        self.positions = Positions()
         self._shards: ShardMap | None = None
         self._shards_at = 0.0
         self._denied = False
@@ -111,6 +111,7 @@ class Link:
     def after_fork(self) -> None:
         """Start anew in a child process: threads, locks and sockets are its parent's."""
         self._lock = threading.Lock()
+        self.positions = Positions()
         self._transport = None
         self._workers = Workers(self.stream.options["CONCURRENCY"], f"kinesis-{self.stream.alias}")
 
@@ -164,11 +165,6 @@ class Link:
         with self._lock:
             self._shards_at = 0.0
 
-    def shard_of(self, lane: Hashable) -> str | None:
-        """Return the shard that a lane was last seen in."""
-        last = self._last.get(lane)
-        return last.shard_id if last is not None else None
-
     def put(self, batch: Sequence[Record]) -> Sequence[Result]:
         """Send one request; where it is invalid as a whole, find the records that make it so.
 
@@ -191,16 +187,11 @@ class Link:
             failed = RejectedRecord(error.code, error.message, error)
             return [*answers, *[failed] * (len(batch) - middle)]
 
-    def account(self, done: Done, last: dict[Hashable, PutResult] | None = None) -> None:
-        """Count an answered request, check that sequence numbers rise, tell the signals.
-
-        `last` is where each lane stands; default: what is remembered of all sends.
-        """
-        memory = self._last if last is None else last
-        whole = set(map(type, done.answers)) == _ALL_ACKNOWLEDGED
-        violations = self._fallen(done, memory, whole=whole) if self.keeps_order else 0
+    def account(self, done: Done, positions: Positions) -> None:
+        """Count an answered request, check that sequence numbers rise, tell the signals."""
+        violations = _advance(done, positions) if self.keeps_order else 0
         sent, size = len(done.answers), done.request.bytes
-        if not whole:
+        if not done.whole:
             for record, answer in zip(done.request.records, done.answers, strict=True):
                 if isinstance(answer, RejectedRecord):
                     sent -= 1
@@ -221,19 +212,6 @@ class Link:
             Link, stream=self.stream.alias, count=sent, bytes=size, seconds=done.seconds
         )
 
-    def _fallen(self, done: Done, last: dict[Hashable, PutResult], *, whole: bool) -> int:
-        """Remember where each lane stands; return how many sequence numbers did not rise."""
-        lanes, answers = done.request.lanes, done.answers
-        if not whole:
-            taken = [isinstance(answer, PutResult) for answer in answers]
-            lanes, answers = list(compress(lanes, taken)), list(compress(answers, taken))
-        after = cast("Sequence[PutResult]", answers)
-        before = list(map(last.get, lanes, repeat(_NOWHERE)))
-        last.update(zip(lanes, after, strict=True))
-        if len(last) > REMEMBERED_LANES:
-            last.clear()
-        return 0 if _all_rose(before, after) else sum(map(_fell, before, after))
-
     def is_quick(self) -> bool:
         """Tell whether the next answer is better awaited than left to another thread."""
         self._sends += 1
@@ -250,7 +228,7 @@ class Link:
 
         def work() -> None:
             started, busy = time.monotonic(), time.thread_time()
-            answers: Sequence[Result] = []
+            answers: Sequence[Result] = ()
             failure: Exception | None = None
             try:
                 answers = self.put(request.prepare())
@@ -259,7 +237,7 @@ class Link:
             seconds = time.monotonic() - started
             if here:
                 self._waits.append(seconds - (time.thread_time() - busy))
-            answered(Done(request, answers, failure, seconds))
+            answered(Done(request, answers, failure, seconds, all_acknowledged(answers)))
 
         if here:
             work()
@@ -267,23 +245,10 @@ class Link:
             self._workers.run(work)
 
 
-def _all_rose(before: Sequence[PutResult], after: Sequence[PutResult]) -> bool:
-    """Tell cheaply whether every number rose: false alarms are possible, misses are not.
-
-    Decimal texts of one length compare as the integers that they are, and a shorter one is smaller.
-    """
-    old = [result.sequence_number for result in before]
-    new = [result.sequence_number for result in after]
-    digits = set(map(len, new))
-    return (
-        not any(map(ge, old, new))
-        and len(digits) <= 1
-        and max(map(len, old), default=0) <= max(digits, default=0)
-    )
-
-
-def _fell(before: PutResult, after: PutResult) -> bool:
-    """Tell whether the sequence number of a lane fell or stood still within one shard."""
-    return before.shard_id == after.shard_id and int(before.sequence_number) >= int(
-        after.sequence_number
-    )
+def _advance(done: Done, positions: Positions) -> int:
+    """Remember where each lane stands; return how many sequence numbers did not rise."""
+    lanes, answers = done.request.lanes, done.answers
+    if not done.whole:
+        taken = [isinstance(answer, PutResult) for answer in answers]
+        lanes, answers = list(compress(lanes, taken)), list(compress(answers, taken))
+    return positions.advance(lanes, cast("Sequence[PutResult]", answers), done.request.marks)

@@ -108,12 +108,16 @@ class PackedSchedule(Schedule[Unit]):
         self._last = request.lanes or self._last  # an empty request is none
 
     def look_ahead(self) -> None:
-        """Pack the next unit of each lane of the last request, where it would be a full one."""
+        """Put together the next unit of each lane of the last request, where it would be full.
+
+        By this thread, which waits: the one that sends would compete with it for the interpreter.
+        """
         self._read()
         for lane in self._last:
             queue = self._lanes.get(lane)
             if queue and lane not in self._ahead and self._is_plenty(queue):
-                self._ahead[lane] = self._pack(lane)
+                self._ahead[lane] = unit = self._pack(lane)
+                unit.packed.record()
         self._last = []
 
     def _is_plenty(self, queue: deque[Item]) -> bool:
@@ -142,11 +146,15 @@ class PackedSchedule(Schedule[Unit]):
         """Put records into their lanes; return the bytes of their data."""
         queues, records = self._lanes, [item[1] for item in items]
         lanes = self._packing.lanes(records)
-        for lane in dict.fromkeys(lanes):
+        found = dict.fromkeys(lanes)
+        for lane in found:
             if lane not in queues:
                 queues[lane] = deque()
                 self._ready.append(lane)
-        deque(map(deque.append, map(queues.__getitem__, lanes), items), 0)  # a loop that runs in C
+        if len(found) == 1:
+            queues[lanes[0]].extend(items)
+        else:
+            deque(map(deque.append, map(queues.__getitem__, lanes), items), 0)  # a loop in C
         size = sum([len(record.data) for record in records])
         self._waiting += len(items)
         self._waiting_bytes += size

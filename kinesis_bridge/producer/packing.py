@@ -26,27 +26,25 @@ Item = tuple[int, Record]
 
 
 class Packed:
-    """A record to be: put together only where it is sent, since that thread has the time."""
+    """A record to be: put together ahead of its turn, or else by the thread that sends it."""
 
-    __slots__ = ("_packer", "_record", "size")
+    __slots__ = ("_packer", "_record", "is_one", "size")
 
     def __init__(self, record: Record, packer: Packer | None = None) -> None:
         """Take a record as it is, or with the data that `packer` builds."""
         self._record, self._packer = record, packer
+        self.is_one = packer is None
+        """Whether it is a record as it was given, packed with no other."""
         self.size = record.size + (packer.size if packer else 0)
         """Bytes of the whole record, its key included."""
 
-    @property
-    def is_one(self) -> bool:
-        """Whether it is a record as it was given, packed with no other."""
-        return self._packer is None
-
     def record(self) -> Record:
-        """Return the record."""
-        outer = self._record
-        if self._packer is None:
-            return outer
-        return Record(outer.partition_key, self._packer.build(), outer.explicit_hash_key)
+        """Return the record, put together once."""
+        if self._packer is not None:
+            outer, data = self._record, self._packer.build()
+            self._record = Record(outer.partition_key, data, outer.explicit_hash_key)
+            self._packer = None
+        return self._record
 
 
 class Packing(ABC):
@@ -104,17 +102,24 @@ class ByShard(Packing):
     def __init__(self, max_bytes: int, shards: ShardMap) -> None:
         super().__init__(max_bytes)
         self.shards = shards
-        self._starts: dict[Hashable, str] = {}
+        self._starts: dict[Hashable, str] = {
+            shard.shard_id: shard.explicit_hash_key for shard in shards
+        }
         self._known: dict[str, str] = {}
 
     def lanes(self, records: Sequence[Record]) -> list[Hashable]:
         """Return the lane of each record; fast where their keys are known."""
-        if any([record.explicit_hash_key is not None for record in records]):  # noqa: C419 - faster
-            return super().lanes(records)
-        known: list[Hashable] = [
+        if len(self._starts) == 1:
+            return [*self._starts] * len(records)
+        lanes: list[Hashable] = [
             *map(self._known.get, [record.partition_key for record in records])
         ]
-        return known if None not in known else super().lanes(records)
+        explicit = [record.explicit_hash_key is not None for record in records]
+        if None in lanes or True in explicit:
+            for number, record in enumerate(records):
+                if lanes[number] is None or explicit[number]:
+                    lanes[number] = self.lane(record)
+        return lanes
 
     def lane(self, record: Record) -> str:
         """Return the id of the shard that the record's hash key belongs to."""
@@ -123,7 +128,6 @@ class ByShard(Packing):
         if plain and (known := self._known.get(key)):
             return known
         shard = self.shards.shard_for(record)
-        self._starts[shard.shard_id] = shard.explicit_hash_key
         if plain:
             if len(self._known) >= REMEMBERED_KEYS:
                 self._known.clear()

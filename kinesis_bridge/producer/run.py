@@ -16,10 +16,11 @@ from kinesis_bridge.transport import MAX_RECORDS
 from .packed import PackedSchedule
 from .packing import ByShard
 from .plain import PlainSchedule, RelaxedSchedule
+from .positions import Positions
 from .schedule import Limits, Request, Schedule, jitter
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kinesis_bridge.event import Record, Result
 
@@ -48,8 +49,7 @@ class Run:
         self._rest_until = 0.0
         self._packing: Packing | None = None
         self._map_is_old = False
-        self._last: dict[Hashable, PutResult] | None = None
-        """Where each shard stands, where a lane is a shard: other runs send to it as well."""
+        self._positions = link.positions
         self.outage: AwsError | None = None
         """What ended the run before everything was sent."""
 
@@ -90,10 +90,9 @@ class Run:
         )
         if not link.keeps_order:
             return RelaxedSchedule(self._records, limits, self._retry_seconds)
-        shard_of = link.shard_of
+        shard_of = link.positions.shard_of
         if packing := link.packing():
-            self._packing = packing
-            self._last = {} if isinstance(packing, ByShard) else None
+            self._pack(packing)
             return PackedSchedule(self._records, limits, self._retry_seconds, packing, shard_of)
         return PlainSchedule(self._records, limits, self._retry_seconds, shard_of)
 
@@ -111,6 +110,7 @@ class Run:
             now = time.monotonic()
             if now < self._rest_until or not (request := schedule.next_request(now)):
                 break
+            request.marks = self._positions.marks()
             alone = self._concurrency == 1 or schedule.is_all(request)
             here = alone or (request.bytes < SMALL_BYTES and self._link.is_quick())
             self._link.submit(request, self._answered.put, here=here)
@@ -125,9 +125,14 @@ class Run:
         packing = self._link.packing(unlike=self._packing)
         assert packing is not None  # noqa: S101 - AGGREGATE is "shard"
         schedule.repack(packing)
-        self._packing = packing
-        self._last = {} if isinstance(packing, ByShard) else None
+        self._pack(packing)
         self._map_is_old = False
+
+    def _pack(self, packing: Packing) -> None:
+        self._packing = packing
+        # Where a lane is a shard, other runs send to it as well.
+        by_shard = isinstance(packing, ByShard)
+        self._positions = Positions() if by_shard else self._link.positions
 
     def _wait(self, schedule: Schedule[Any]) -> Done | None:
         """Wait for an answer, or until something may be sent."""
@@ -157,9 +162,9 @@ class Run:
             return self._suffer(done.error, schedule)
         if self.outage is None:
             self._attempts, self._down_since = 0, None
-        self._link.account(done, self._last)
+        self._link.account(done, self._positions)
         request, answers = self._misplaced(schedule, done)
-        final = schedule.settle(request, answers, time.monotonic())
+        final = schedule.settle(request, answers, time.monotonic(), whole=done.whole)
         if self.outage is not None:
             final += schedule.abandon(rejection(self.outage))
         return final

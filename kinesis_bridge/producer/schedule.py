@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from kinesis_bridge.event import PutResult, RejectedRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from kinesis_bridge.event import Record, Result
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BASE_PAUSE_SECONDS = 0.05
 MAX_PAUSE_SECONDS = 5.0
 THROTTLED = "ProvisionedThroughputExceededException"
-_ALL_ACKNOWLEDGED = {PutResult}
+_ACKNOWLEDGED = {PutResult}
 U = TypeVar("U")
 
 
@@ -42,6 +42,11 @@ def jitter(attempts: int) -> float:
     "Exponential Backoff And Jitter", AWS Architecture Blog.
     """
     return random.uniform(0, min(MAX_PAUSE_SECONDS, BASE_PAUSE_SECONDS * 2 ** min(attempts, 20)))  # noqa: S311
+
+
+def all_acknowledged(answers: Iterable[Result]) -> bool:
+    """Tell, fast, whether every record was acknowledged; False where there is none."""
+    return set(map(type, answers)) == _ACKNOWLEDGED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +77,8 @@ class Request(Generic[U]):
     """What is still to be put together."""
     lanes: list[Hashable] = field(default_factory=list)
     """The lane of each unit."""
+    marks: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    """How far each shard had come when it left."""
 
     def prepare(self) -> list[Record]:
         """Return the records, put together."""
@@ -212,10 +219,15 @@ class Schedule(ABC, Generic[U]):
 
     # Answers
 
-    def settle(self, request: Request[U], answers: Sequence[Result], now: float) -> Final:
-        """Take a request's answers; return the records that are answered for good."""
+    def settle(
+        self, request: Request[U], answers: Sequence[Result], now: float, *, whole: bool
+    ) -> Final:
+        """Take a request's answers; return the records that are answered for good.
+
+        `whole` says that every record was acknowledged.
+        """
         self.in_flight -= 1
-        if set(map(type, answers)) == _ALL_ACKNOWLEDGED and not self._troubles:
+        if whole and not self._troubles:
             self._failed_at = float("-inf")
             return self._acknowledge(request, answers)
         final: Final = []

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from http.client import responses
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest, AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 
@@ -68,6 +69,18 @@ class _Form(NamedTuple):
     headers: dict[str, str]
     region: str
     service: str
+
+
+class _Request(AWSPreparedRequest):
+    """Signed and sent as it is: an AWSRequest of botocore's is prepared anew at each look."""
+
+    params = None
+    context: dict[str, Any]
+
+    def __init__(self, form: _Form, body: bytes) -> None:
+        headers: Any = form.headers.copy()  # a plain dict is all that signing and sending need
+        super().__init__("POST", form.url, headers, body, stream_output=False)
+        self.context = {}
 
 
 class FastTransport(Transport):
@@ -134,6 +147,7 @@ class FastTransport(Transport):
         if scope is None:
             raise NotImplementedError("boto3 signs with something else than Signature Version 4")
         kept = {name: value for name, value in headers.items() if name.lower() not in _PER_REQUEST}
+        kept["Host"] = _host(request.url)  # else it is found anew for each signature, twice
         return _Form(request.url, kept, scope["region"], scope["service"])
 
     def _body(self, records: Sequence[Record]) -> bytes:
@@ -142,9 +156,10 @@ class FastTransport(Transport):
 
     def _signed(self, form: _Form, body: bytes) -> Any:
         credentials = self._reference.credentials.get_frozen_credentials()
-        request = AWSRequest("POST", form.url, form.headers, body)
+        request: Any = _Request(form, body)
         SigV4Auth(credentials, form.service, form.region).add_auth(request)
-        return request.prepare()
+        request.headers["Content-Length"] = str(len(body))  # boto3 does not sign it either
+        return request
 
     def _answers(self, response: Any, count: int, form: _Form) -> Sequence[Result]:
         content = response.content
@@ -204,6 +219,13 @@ def _error(response: Any, content: bytes) -> Any:
             "HTTPHeaders": {name.lower(): value for name, value in response.headers.items()},
         },
     }
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    return host if parts.port in (None, usual) else f"{host}:{parts.port}"
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,13 @@ from kinesis_bridge.event import PutResult, Record, RejectedRecord
 from kinesis_bridge.producer.packed import PackedSchedule
 from kinesis_bridge.producer.packing import ByKey, ByShard
 from kinesis_bridge.producer.plain import PlainSchedule, RelaxedSchedule
-from kinesis_bridge.producer.schedule import MAX_PAUSE_SECONDS, THROTTLED, Limits, jitter
+from kinesis_bridge.producer.schedule import (
+    MAX_PAUSE_SECONDS,
+    THROTTLED,
+    Limits,
+    all_acknowledged,
+    jitter,
+)
 
 LIMITS = Limits(records=4, bytes=300, buffered_bytes=600, buffered_records=20)
 WHOLE = ShardMap([Shard("shard-0", 0, MAX_HASH_KEY)])
@@ -109,7 +115,8 @@ class Machine:
                 self.accepted += [n for n, _ in self.schedule.items(unit)]
             else:
                 answers.append(REJECTED[outcome])
-        self.take(self.schedule.settle(request, answers, self.now))
+        whole = all_acknowledged(answers)
+        self.take(self.schedule.settle(request, answers, self.now, whole=whole))
         if self.abandoned:
             self.take(self.schedule.abandon(OUTAGE))
 
@@ -233,7 +240,7 @@ def settle(schedule, request, *answers, now=0.0):
     made = [
         PutResult("shard-0", "1") if answer == "taken" else REJECTED[answer] for answer in given
     ]
-    return flat(schedule.settle(request, made, now))
+    return flat(schedule.settle(request, made, now, whole=all_acknowledged(made)))
 
 
 def test_a_request_holds_each_key_once():

@@ -32,7 +32,7 @@ def drain(schedule, final):
     while not schedule.finished:
         request = schedule.next_request(0)
         schedule.look_ahead()
-        final += schedule.settle(request, [TAKEN] * len(request.units), 0)
+        final += schedule.settle(request, [TAKEN] * len(request.units), 0, whole=True)
     return numbers(final)
 
 
@@ -42,12 +42,12 @@ def test_it_waits_for_the_one_under_way(schedule):
 
 def test_it_goes_next(schedule):
     ahead = schedule._ahead["k"]
-    schedule.settle(schedule.first, [TAKEN], 0)
+    schedule.settle(schedule.first, [TAKEN], 0, whole=True)
     assert schedule.next_request(0).units == [ahead]
 
 
 def test_all_goes_in_order(schedule):
-    final = schedule.settle(schedule.first, [TAKEN], 0)
+    final = schedule.settle(schedule.first, [TAKEN], 0, whole=True)
     assert drain(schedule, final) == list(range(60))
 
 
@@ -58,14 +58,14 @@ def test_looking_twice_packs_once(schedule):
 
 
 def test_it_stays_behind_the_halves_of_a_unit_that_was_refused(schedule):
-    final = schedule.settle(schedule.first, [POISON], 0)
+    final = schedule.settle(schedule.first, [POISON], 0, whole=False)
     assert drain(schedule, final) == list(range(60))
 
 
 def test_it_is_given_up_with_the_unit_before_it(schedule):
     refused = RejectedRecord("InternalFailure", "")
     schedule._retry_seconds = 0
-    final = schedule.settle(schedule.first, [refused], 0)
+    final = schedule.settle(schedule.first, [refused], 0, whole=False)
     assert numbers(final) == list(range(60))
     assert schedule.finished
 
