@@ -9,15 +9,11 @@ were inserted, and ``Signal.receivers`` is put in order.
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
 from functools import wraps
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.db import models, router, transaction
 from django.db.models.signals import class_prepared, post_delete, post_save, pre_delete
-from django.utils import timezone
 
 from kinesis_bridge.conf import get_config
 from kinesis_bridge.declarations import declarations, declarations_of, declared
@@ -26,21 +22,18 @@ from kinesis_bridge.exceptions import EventError, PartitionKeyError, RecordTooLa
 from kinesis_bridge.serializers import to_json
 from kinesis_bridge.streams import streams
 
+from .values import Values, reader_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from decimal import Decimal
 
     from django.dispatch import Signal
 
     from kinesis_bridge.declarations import Change, Declaration
 
-    _Field = models.Field[Any, Any]
-    _Values = dict[_Field, Any]
-
 _UID = "kinesis_bridge.capture"
 _INSERTED = "_kinesis_bridge_inserted"
 _DELETED = "_kinesis_bridge_deleted"
-_MISSING = object()
 
 
 def start() -> None:
@@ -112,8 +105,16 @@ def _in_transaction(save_base: Callable[..., None]) -> Callable[..., None]:
         using = kwargs.get("using") or (args[3] if len(args) > 3 else None)
         using = using or router.db_for_write(type(self), instance=self)
         self.__dict__.pop(_INSERTED, None)
-        with transaction.atomic(using=using, savepoint=False):
+        connection = transaction.get_connection(using)
+        if not connection.in_atomic_block:
+            with transaction.atomic(using=using, savepoint=False):
+                save_base(self, *args, **kwargs)
+            return
+        try:  # as atomic(savepoint=False) would, at a fraction of what that costs
             save_base(self, *args, **kwargs)
+        except BaseException:
+            connection.needs_rollback = True
+            raise
 
     return wrapper
 
@@ -147,16 +148,10 @@ def _on_save(
     for declaration in declarations_of(type(instance)):
         is_new = created if declaration.model is concrete else declaration.model in inserted
         change: Change = "created" if is_new else "updated"
-        if change not in declaration.on or not _touches(declaration, update_fields):
+        reader = reader_of(declaration)
+        if change not in declaration.on or not reader.is_touched(update_fields):
             continue
-
-        def is_current(field: _Field, is_new: bool = is_new) -> bool:
-            return field.primary_key or (
-                # A generated column is computed by the database, on older Djangos unseen.
-                _is_written(field, update_fields) and (is_new or not field.generated)
-            )
-
-        values = _values(declaration, instance, using, is_current)
+        values = reader.read_saved(instance, using, update_fields, created=is_new)
         if values is not None:
             _publish(declaration, change, values, using)
 
@@ -171,11 +166,11 @@ def _before_delete(
         return
     # Django fetched the rest itself; what the caller holds may never have been saved.
     is_fresh = not (
-        isinstance(origin, type(instance)) and instance.pk == getattr(origin, _pk(instance).attname)
+        isinstance(origin, type(instance)) and instance.pk == getattr(origin, _pk_name(instance))
     )
     for declaration in declarations_of(type(instance)):
         if declaration.model is concrete and "deleted" in declaration.on:
-            values = _values(declaration, instance, using, lambda _: is_fresh)
+            values = reader_of(declaration).read(instance, using, fresh=is_fresh)
             if values is not None:  # None: there is no such row, nothing will be deleted
                 notes.append((declaration, values))
 
@@ -200,26 +195,16 @@ def _on_delete(*, instance: models.Model, using: str, **_: object) -> None:
         _publish(declaration, "deleted", values, using)
 
 
-def _touches(declaration: Declaration, update_fields: Collection[str] | None) -> bool:
-    """Tell whether a save of `update_fields` wrote anything that is published."""
-    fields = (*declaration.payload_fields.values(), declaration.key_field)
-    # A generated column may change with any other.
-    return any(_is_written(field, update_fields) or field.generated for field in fields)
-
-
-def _is_written(field: _Field, update_fields: Collection[str] | None) -> bool:
-    return update_fields is None or field.name in update_fields or field.attname in update_fields
-
-
-def _publish(declaration: Declaration, change: Change, values: _Values, using: str) -> None:
-    pk = _text(values[_pk(declaration.model)])
-    key = values[declaration.key_field]
+def _publish(declaration: Declaration, change: Change, values: Values, using: str) -> None:
+    reader = reader_of(declaration)
+    pk = _text(values[reader.pk])
+    key = values[reader.key]
     if key is None:
         raise PartitionKeyError(
             f"{declaration.label}.{declaration.key} is empty for {pk!r}, and it is the partition"
             " key of the model's events. Choose a key= that always has a value."
         )
-    data = {name: values[field] for name, field in declaration.payload_fields.items()}
+    data = {name: values[attname] for name, attname in reader.names}
     try:
         event = Event(
             type=f"{declaration.type}.{change}",
@@ -236,80 +221,6 @@ def _publish(declaration: Declaration, change: Change, values: _Values, using: s
 
 def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _values(
-    declaration: Declaration,
-    instance: models.Model,
-    using: str,
-    is_current: Callable[[_Field], bool],
-) -> _Values | None:
-    """Return what the row holds, by field: from the instance where it is known to agree.
-
-    Read from the database, in one query, where it may not: a field that is not current (the
-    instance may hold a value that was never saved), a deferred field, an expression, a number that
-    the database rounds. None: there is no such row.
-    """
-    pk_field = _pk(declaration.model)
-    pk = getattr(instance, pk_field.attname)
-    values: _Values = {}
-    unknown: list[_Field] = []
-    for field in {declaration.key_field, *declaration.payload_fields.values()} - {pk_field}:
-        held = instance.__dict__.get(field.attname, _MISSING)
-        if (
-            held is _MISSING
-            or hasattr(held, "resolve_expression")
-            or not is_current(field)
-            or _is_rounded(field, held)
-        ):
-            unknown.append(field)
-        else:
-            values[field] = _plain(field, held)
-    if unknown or not is_current(pk_field):
-        # No manager's queryset: a manager may hide the row.
-        rows: models.QuerySet[models.Model] = models.QuerySet(
-            declaration.model, using=using
-        ).filter(pk=pk)
-        # Never an empty list of names: that would be all columns.
-        names = [field.attname for field in unknown] or [pk_field.attname]
-        read = cast("tuple[Any, ...] | None", rows.values_list(*names).first())
-        if read is None:
-            return None
-        values |= {field: _plain(field, held) for field, held in zip(unknown, read, strict=False)}
-    values[pk_field] = _plain(pk_field, pk)
-    return values
-
-
-def _is_rounded(field: _Field, value: Any) -> bool:
-    """Tell whether the database keeps fewer decimals than given: each rounds its own way."""
-    if value is None or not isinstance(field, models.DecimalField) or field.decimal_places is None:
-        return False
-    _, digits, exponent = cast("Decimal", field.to_python(value)).as_tuple()
-    surplus = -int(exponent) - field.decimal_places
-    return surplus > 0 and any(digits[-surplus:])
-
-
-def _plain(field: _Field, value: Any) -> Any:
-    """Return `value` as the database gives it back: ``"9.9"`` saved as a decimal is 9.90."""
-    if value is None:
-        return None
-    if isinstance(field, models.CompositePrimaryKey):
-        parts = zip(cast("tuple[_Field, ...]", field.fields), value, strict=True)
-        return tuple(_plain(part, held) for part, held in parts)
-    while isinstance(field, models.ForeignKey):
-        field = field.target_field
-    if isinstance(field, models.FileField):
-        return str(value)
-    if isinstance(field, models.JSONField):
-        return json.loads(json.dumps(value, cls=field.encoder))
-    value = field.to_python(value)
-    if isinstance(field, models.DecimalField) and field.decimal_places is not None:
-        return f"{value:.{field.decimal_places}f}"
-    if isinstance(value, datetime) and settings.USE_TZ:
-        if timezone.is_naive(value):  # as DateTimeField saves it, with a warning
-            value = timezone.make_aware(value, timezone.get_default_timezone())
-        return value.astimezone(UTC)
-    return value
 
 
 def _blame(declaration: Declaration, data: dict[str, Any], error: EventError) -> EventError:
@@ -331,7 +242,7 @@ def _blame(declaration: Declaration, data: dict[str, Any], error: EventError) ->
     return type(error)(f"{field} cannot be published. {error}")
 
 
-def _pk(model: type[models.Model] | models.Model) -> _Field:
-    pk = model._meta.pk
+def _pk_name(instance: models.Model) -> str:
+    pk = instance._meta.pk
     assert pk is not None  # noqa: S101 - every concrete model has one
-    return pk
+    return pk.attname

@@ -1,0 +1,205 @@
+"""What a row holds, read from its instance where that is known to agree with the database."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from decimal import Decimal
+
+    from kinesis_bridge.declarations import Declaration
+
+    _Field = models.Field[Any, Any]
+
+Values = dict[str, Any]
+"""By the fields' attnames."""
+_NOTHING: frozenset[str] = frozenset()
+_MISSING = object()
+# Values of exactly this type go through Django's own to_python unchanged. By the function, since a
+# subclass may bring its own.
+_UNCHANGED: dict[object, type] = {
+    models.BooleanField.to_python: bool,
+    models.CharField.to_python: str,
+    models.DateField.to_python: date,
+    models.DurationField.to_python: timedelta,
+    models.FloatField.to_python: float,
+    models.IntegerField.to_python: int,
+    models.TextField.to_python: str,
+    models.UUIDField.to_python: uuid.UUID,
+}
+
+
+class _Column:
+    """One published field, and how its value is read."""
+
+    __slots__ = ("attname", "exact", "field", "is_rounded", "plain")
+
+    def __init__(self, field: _Field) -> None:
+        self.field = field
+        self.attname = field.attname
+        self.plain = _plain_of(field)
+        self.exact = _UNCHANGED.get(type(_target(field)).to_python)
+        """A value of exactly this type is plain already."""
+        self.is_rounded = _is_rounded_by(field)
+
+
+class Reader:
+    """Reads what one declaration publishes. Holds no row: made once for all."""
+
+    def __init__(self, declaration: Declaration) -> None:
+        pk = declaration.model._meta.pk
+        assert pk is not None  # noqa: S101 - every concrete model has one
+        fields = (declaration.key_field, *declaration.payload_fields.values())
+        self._model = declaration.model
+        self._pk = _Column(pk)
+        self._columns = [_Column(field) for field in dict.fromkeys(fields) if field is not pk]
+        self._generated = frozenset(field.attname for field in fields if field.generated)
+        self._all = frozenset(field.attname for field in (pk, *fields))
+        self.names = [(name, field.attname) for name, field in declaration.payload_fields.items()]
+        """The payload's names, and the attnames behind them."""
+        self.key = declaration.key_field.attname
+        self.pk = pk.attname
+
+    def is_touched(self, update_fields: Collection[str] | None) -> bool:
+        """Tell whether a save of `update_fields` wrote anything that is published."""
+        # A generated column may change with any other.
+        return (
+            update_fields is None
+            or bool(self._generated)
+            or any(_is_written(column.field, update_fields) for column in self._columns)
+        )
+
+    def read_saved(
+        self,
+        instance: models.Model,
+        using: str,
+        update_fields: Collection[str] | None,
+        *,
+        created: bool,
+    ) -> Values | None:
+        """Return what the row of a saved instance holds; None: there is no such row."""
+        # A generated column is computed by the database, on older Djangos unseen after an update.
+        stale = _NOTHING if created else self._generated
+        if update_fields is not None:
+            stale |= {
+                column.attname
+                for column in self._columns
+                if not _is_written(column.field, update_fields)
+            }
+        return self._read(instance, using, stale)
+
+    def read(self, instance: models.Model, using: str, *, fresh: bool) -> Values | None:
+        """Return what the row holds; `fresh`: Django has just read the instance."""
+        return self._read(instance, using, _NOTHING if fresh else self._all)
+
+    def _read(self, instance: models.Model, using: str, stale: Collection[str]) -> Values | None:
+        """Read from the database, in one query, what the instance may not know.
+
+        A stale value (the instance may hold one that was never saved), a deferred field, an
+        expression, a number that the database rounds.
+        """
+        held = instance.__dict__
+        values: Values = {}
+        unknown: list[_Column] = []
+        for column in self._columns:
+            attname = column.attname
+            value = held.get(attname, _MISSING)
+            if attname in stale:
+                unknown.append(column)
+            elif value is None or type(value) is column.exact:
+                values[attname] = value
+            elif (
+                value is _MISSING
+                or hasattr(value, "resolve_expression")
+                or (column.is_rounded is not None and column.is_rounded(value))
+            ):
+                unknown.append(column)
+            else:
+                values[attname] = column.plain(value)
+        pk = getattr(instance, self.pk)
+        if unknown or self.pk in stale:
+            # No manager's queryset: a manager may hide the row. Never an empty list of names: that
+            # would be all columns.
+            rows: models.QuerySet[models.Model] = models.QuerySet(self._model, using=using)
+            names = [column.attname for column in unknown] or [self.pk]
+            found = cast("tuple[Any, ...] | None", rows.filter(pk=pk).values_list(*names).first())
+            if found is None:
+                return None
+            for column, value in zip(unknown, found, strict=False):
+                values[column.attname] = None if value is None else column.plain(value)
+        values[self.pk] = None if pk is None else self._pk.plain(pk)
+        return values
+
+
+@cache
+def reader_of(declaration: Declaration) -> Reader:
+    """Return the reader of a declaration; raises FieldDoesNotExist for a name it has not."""
+    return Reader(declaration)
+
+
+def _is_written(field: _Field, update_fields: Collection[str]) -> bool:
+    return field.name in update_fields or field.attname in update_fields
+
+
+def _target(field: _Field) -> _Field:
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    return field
+
+
+def _is_rounded_by(field: _Field) -> Callable[[Any], bool] | None:
+    """Return what tells whether the database keeps fewer decimals: each rounds its own way."""
+    if not isinstance(field, models.DecimalField) or field.decimal_places is None:
+        return None
+    to_python, places = field.to_python, field.decimal_places
+
+    def is_rounded(value: Any) -> bool:
+        if type(value) is int:
+            return False
+        _, digits, exponent = cast("Decimal", to_python(value)).as_tuple()
+        surplus = -int(exponent) - places
+        return surplus > 0 and any(digits[-surplus:])
+
+    return is_rounded
+
+
+def _plain_of(field: _Field) -> Callable[[Any], Any]:
+    """Return what makes a value that of the database: ``"9.9"`` saved as a decimal is 9.90."""
+    if isinstance(field, models.CompositePrimaryKey):
+        return _all_plain(cast("tuple[_Field, ...]", field.fields))
+    field = _target(field)
+    if isinstance(field, models.FileField):
+        return str
+    if isinstance(field, models.JSONField):
+        encoder = field.encoder
+        return lambda value: json.loads(json.dumps(value, cls=encoder))
+    to_python = field.to_python
+    if isinstance(field, models.DecimalField) and field.decimal_places is not None:
+        form = f".{field.decimal_places}f"
+        return lambda value: format(to_python(value), form)
+
+    def plain(value: Any) -> Any:
+        value = to_python(value)
+        if isinstance(value, datetime) and settings.USE_TZ:
+            if timezone.is_naive(value):  # as DateTimeField saves it, with a warning
+                value = timezone.make_aware(value, timezone.get_default_timezone())
+            return value.astimezone(UTC)
+        return value
+
+    return plain
+
+
+def _all_plain(fields: Iterable[_Field]) -> Callable[[Any], Any]:
+    parts = [_plain_of(field) for field in fields]
+    return lambda values: tuple(
+        None if value is None else plain(value) for plain, value in zip(parts, values, strict=True)
+    )
