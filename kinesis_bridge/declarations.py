@@ -74,6 +74,8 @@ class Declaration:
 
 
 _declarations: dict[type[models.Model], list[Declaration]] = {}
+_found: dict[type[models.Model], list[Declaration]] = {}
+"""What declarations_of found: it is asked at every save."""
 
 
 def publishes(
@@ -136,6 +138,7 @@ def publishes(
                 " out twice. Remove one, or give it another type."
             )
         _declarations.setdefault(model, []).append(declaration)
+        _found.clear()
         declared.send(Declaration, declaration=declaration)
         return model
 
@@ -176,12 +179,16 @@ def declarations_of(model: type[models.Model]) -> list[Declaration]:
 
     Those of the model, of the concrete model behind a proxy, and of multi-table parents.
     """
-    meta = model._meta
-    concrete = meta.concrete_model or model
-    tables = [*reversed(concrete._meta.get_parent_list()), concrete]
-    return [declaration for table in tables for declaration in _declarations.get(table, ())]
+    found = _found.get(model)
+    if found is None:
+        concrete = model._meta.concrete_model or model
+        tables = [*reversed(concrete._meta.get_parent_list()), concrete]
+        found = [declaration for table in tables for declaration in _declarations.get(table, ())]
+        _found[model] = found
+    return found
 
 
 def forget(model: type[models.Model]) -> None:
     """Drop the declarations of `model`; for tests."""
     _declarations.pop(model, None)
+    _found.clear()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .exceptions import AwsError
 
 MAX_KEY_CHARACTERS = 256
+_TEXT = {str}
 
 
 def new_id() -> str:
@@ -84,6 +85,10 @@ class Event:
     def __post_init__(self) -> None:
         check_partition_key(self.key)
         # Required and optional attributes: CloudEvents 1.0.2, "Context Attributes".
+        subject = "-" if self.subject is None else self.subject
+        texts = (self.id, self.type, self.source, subject)
+        if set(map(type, texts)) == _TEXT and all(texts):
+            return
         for name in ("id", "type", "source", "subject"):
             value = getattr(self, name)
             if not (isinstance(value, str) and value) and not (name == "subject" and value is None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ class Stream:
         """Make the delivery; raise ``ImproperlyConfigured`` for an unknown serializer."""
         self.config = config
         self._serialize = serializers.get(config.options["SERIALIZER"])
+        self._is_built_in = serializers.is_built_in(self._serialize)
+        self._max_bytes = config.max_record_bytes
+        self._around = 1024 + 6 * len(get_config().source)  # bytes of an envelope, and to spare
         make: Callable[[StreamConfig], Delivery] = import_string(config.delivery_class)
         self.delivery = (_overrides[-1] if _overrides else make)(config)
 
@@ -67,6 +71,30 @@ class Stream:
 
         Without one: at once. Raises EventError in the caller's hands for what could never pass.
         """
+        payload = self._payload(event)
+        if self.delivery.transactional:
+            self._deliver(event, payload, using)
+        else:
+            transaction.on_commit(PendingEvent(self, event, payload, using), using=using)
+
+    def send_late(self, make: Callable[[], Event], using: str, *, most_bytes: int) -> None:
+        """:meth:`send` what `make` returns, just before the commit where the delivery can wait.
+
+        All events of a transaction at once cost less than one at a time. But an error would come
+        with the commit: so only for what must have a JSON form, of `most_bytes` without the source.
+        """
+        fits = most_bytes + self._around < self._max_bytes
+        late = partial(self._make, make)
+        if not (fits and self._is_built_in and self.delivery.deliver_late(late, using)):
+            self.send(make(), using)
+
+    def _make(self, make: Callable[[], Event]) -> tuple[Event, bytes]:
+        event = make()
+        payload = self._payload(event)
+        signals.event_published.send_robust(Stream, event=event, stream=self.config.alias)
+        return event, payload
+
+    def _payload(self, event: Event) -> bytes:
         try:
             payload = self._serialize(event)
         except EventError:
@@ -80,11 +108,10 @@ class Stream:
                 f"Stream {self.config.alias!r}: its serializer returned"
                 f" {type(payload).__name__}, not bytes."
             )
-        serializers.check_size(event.key, payload, self.config)
-        if self.delivery.transactional:
-            self._deliver(event, payload, using)
-        else:
-            transaction.on_commit(PendingEvent(self, event, payload, using), using=using)
+        # A character of the key, which the event checked, is four bytes at most.
+        if len(payload) + 4 * len(event.key) > self._max_bytes:
+            serializers.check_size(event.key, payload, self.config)
+        return payload
 
     def _deliver(self, event: Event, payload: bytes, using: str) -> None:
         self.delivery.deliver(event, payload, using)

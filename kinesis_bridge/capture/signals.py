@@ -9,7 +9,8 @@ were inserted, and ``Signal.receivers`` is put in order.
 
 from __future__ import annotations
 
-from functools import wraps
+from datetime import UTC, datetime
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from django.db import models, router, transaction
@@ -17,7 +18,7 @@ from django.db.models.signals import class_prepared, post_delete, post_save, pre
 
 from kinesis_bridge.conf import get_config
 from kinesis_bridge.declarations import declarations, declarations_of, declared
-from kinesis_bridge.event import Event
+from kinesis_bridge.event import MAX_KEY_CHARACTERS, Event
 from kinesis_bridge.exceptions import EventError, PartitionKeyError, RecordTooLarge
 from kinesis_bridge.serializers import to_json
 from kinesis_bridge.streams import streams
@@ -148,8 +149,10 @@ def _on_save(
     for declaration in declarations_of(type(instance)):
         is_new = created if declaration.model is concrete else declaration.model in inserted
         change: Change = "created" if is_new else "updated"
+        if change not in declaration.on:
+            continue
         reader = reader_of(declaration)
-        if change not in declaration.on or not reader.is_touched(update_fields):
+        if update_fields is not None and not reader.is_touched(update_fields):
             continue
         values = reader.read_saved(instance, using, update_fields, created=is_new)
         if values is not None:
@@ -197,26 +200,34 @@ def _on_delete(*, instance: models.Model, using: str, **_: object) -> None:
 
 def _publish(declaration: Declaration, change: Change, values: Values, using: str) -> None:
     reader = reader_of(declaration)
-    pk = _text(values[reader.pk])
     key = values[reader.key]
     if key is None:
         raise PartitionKeyError(
-            f"{declaration.label}.{declaration.key} is empty for {pk!r}, and it is the partition"
-            " key of the model's events. Choose a key= that always has a value."
+            f"{declaration.label}.{declaration.key} is empty for {_text(values[reader.pk])!r}, and"
+            " it is the partition key of the model's events. Choose a key= that always has a value."
         )
-    data = {name: values[attname] for name, attname in reader.names}
+    make = partial(_event, declaration, change, values, datetime.now(UTC))
+    stream = streams[declaration.stream]
     try:
-        event = Event(
-            type=f"{declaration.type}.{change}",
-            source=get_config().source,
-            key=_text(key),
-            subject=pk or None,
-            data=data,
-            stream=declaration.stream,
-        )
-        streams[declaration.stream].send(event, using)
+        if reader.is_safe and 0 < len(_text(key)) <= MAX_KEY_CHARACTERS:
+            stream.send_late(make, using, most_bytes=reader.most_bytes(values))
+        else:
+            stream.send(make(), using)
     except EventError as error:
-        raise _blame(declaration, data, error) from error
+        raise _blame(declaration, reader.payload(values), error) from error
+
+
+def _event(declaration: Declaration, change: Change, values: Values, moment: datetime) -> Event:
+    reader = reader_of(declaration)
+    return Event(
+        time=moment,
+        type=f"{declaration.type}.{change}",
+        source=get_config().source,
+        key=_text(values[reader.key]),
+        subject=_text(values[reader.pk]) or None,
+        data=reader.payload(values),
+        stream=declaration.stream,
+    )
 
 
 def _text(value: Any) -> str:

@@ -38,17 +38,32 @@ _UNCHANGED: dict[object, type] = {
 }
 
 
+# The values of these always have a JSON form.
+_SAFE = (_UNCHANGED.keys() - {models.FloatField.to_python}) | {
+    models.DateTimeField.to_python,
+    models.DecimalField.to_python,
+    models.TimeField.to_python,
+}
+_NAME_BYTES = 60  # of a value without its text, with what stands around it
+
+
 class _Column:
     """One published field, and how its value is read."""
 
-    __slots__ = ("attname", "exact", "field", "is_rounded", "plain")
+    __slots__ = ("attname", "exact", "field", "is_rounded", "is_safe", "is_text", "plain")
 
     def __init__(self, field: _Field) -> None:
         self.field = field
         self.attname = field.attname
         self.plain = _plain_of(field)
-        self.exact = _UNCHANGED.get(type(_target(field)).to_python)
+        target = _target(field)
+        self.exact = _UNCHANGED.get(type(target).to_python)
         """A value of exactly this type is plain already."""
+        self.is_text = self.exact is str or isinstance(target, models.DecimalField)
+        # Of unlimited decimals also NaN is one.
+        self.is_safe = type(target).to_python in _SAFE and (
+            getattr(target, "decimal_places", 0) is not None
+        )
         self.is_rounded = _is_rounded_by(field)
 
 
@@ -64,19 +79,32 @@ class Reader:
         self._columns = [_Column(field) for field in dict.fromkeys(fields) if field is not pk]
         self._generated = frozenset(field.attname for field in fields if field.generated)
         self._all = frozenset(field.attname for field in (pk, *fields))
-        self.names = [(name, field.attname) for name, field in declaration.payload_fields.items()]
-        """The payload's names, and the attnames behind them."""
+        self._names = [(name, field.attname) for name, field in declaration.payload_fields.items()]
         self.key = declaration.key_field.attname
         self.pk = pk.attname
+        self.is_safe = all(column.is_safe for column in (self._pk, *self._columns))
+        """Whether the values always have a JSON form."""
+        columns = (self._pk, *self._columns)
+        self._texts = [column.attname for column in columns if column.is_text]
+        self._bytes = 6 * len(declaration.type) + sum(
+            6 * len(name) + _NAME_BYTES for name, _ in self._names
+        )
 
-    def is_touched(self, update_fields: Collection[str] | None) -> bool:
+    def is_touched(self, update_fields: Collection[str]) -> bool:
         """Tell whether a save of `update_fields` wrote anything that is published."""
         # A generated column may change with any other.
-        return (
-            update_fields is None
-            or bool(self._generated)
-            or any(_is_written(column.field, update_fields) for column in self._columns)
+        return bool(self._generated) or any(
+            _is_written(column.field, update_fields) for column in self._columns
         )
+
+    def payload(self, values: Values) -> dict[str, Any]:
+        """Return the values by the names that are published."""
+        return {name: values[attname] for name, attname in self._names}
+
+    def most_bytes(self, values: Values) -> int:
+        """Return how many bytes the values' JSON, key and subject have at most, all escaped."""
+        # Key and subject are values too, and stand in the envelope once more.
+        return self._bytes + 12 * sum(map(len, filter(None, map(values.get, self._texts))))
 
     def read_saved(
         self,

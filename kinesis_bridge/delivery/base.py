@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from django.core.checks import CheckMessage
 
@@ -43,6 +43,17 @@ class Delivery(ABC):
 
         Raises a :class:`~kinesis_bridge.exceptions.KinesisBridgeError` where it cannot.
         """
+
+    def deliver_late(
+        self,
+        make: Callable[[], tuple[Event, bytes]],  # noqa: ARG002 - for those that can wait
+        using: str,  # noqa: ARG002
+    ) -> bool:
+        """Take what `make` returns just before the commit; False, and nothing is taken, if not so.
+
+        Of a transactional delivery, in place of :meth:`deliver`.
+        """
+        return False
 
     def flush(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - for those that buffer
         """Wait up to `timeout` seconds until all that was taken is delivered; False if not."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
-
-from django.db import connections
 
 from kinesis_bridge.conf.options import Option
 from kinesis_bridge.exceptions import EventError
@@ -12,6 +11,9 @@ from kinesis_bridge.exceptions import EventError
 from .base import Delivery
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
     from kinesis_bridge.event import Event
 
 MAX_ID_CHARACTERS = 255
@@ -36,16 +38,20 @@ class OutboxDelivery(Delivery):
 
     def deliver(self, event: Event, payload: bytes, using: str) -> None:
         """Write the event with the transaction that is open on database `using`."""
-        # Not at the top: models may be imported only once the apps are there.
-        from kinesis_bridge.models import lane_of  # noqa: PLC0415
-
-        from .precommit import Row, add  # noqa: PLC0415
-
         if len(event.id) > MAX_ID_CHARACTERS:
             raise EventError(
                 f"The event's id has {len(event.id)} characters and the outbox keeps"
                 f" {MAX_ID_CHARACTERS}: leave it out, and it is a UUIDv7."
             )
-        lane = lane_of(event.stream, event.key)
-        row = Row(event.stream, lane, event.key, payload, event.id)
-        add(connections[using], row)
+        self._precommit.add(event, payload, using)
+
+    def deliver_late(self, make: Callable[[], tuple[Event, bytes]], using: str) -> bool:
+        """Write what `make` returns just before the commit, if there is to be one."""
+        return bool(self._precommit.add_late(make, using))
+
+    @cached_property
+    def _precommit(self) -> ModuleType:
+        # Not at the top: models may be imported only once the apps are there.
+        from . import precommit  # noqa: PLC0415
+
+        return precommit

@@ -14,56 +14,49 @@ turned autocommit off, each row is written at once, in the same transaction.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, Error, transaction
 from django.utils import timezone
 
 from kinesis_bridge.exceptions import OutboxError
-from kinesis_bridge.models import OutboxRecord
+from kinesis_bridge.models import lane_of
+
+from .insert import Row, inserts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-CHANNEL = "kinesis_bridge"
-"""PostgreSQL's NOTIFY: wakes the relays of this database."""
-COLUMNS = ("stream", "lane", "partition_key", "payload", "event_id", "created")
-MAX_ROWS = 1000
-MAX_BYTES = 4 * 1024 * 1024  # of payloads in one statement: MySQL's max_allowed_packet is 16 MiB
+    from kinesis_bridge.event import Event
+
 _WRAPPED = ("commit", "savepoint", "savepoint_rollback")
 _INSTALLED = "_kinesis_bridge_precommit"
 
 
-class Row(NamedTuple):
-    """One event as the outbox keeps it."""
-
-    stream: str
-    lane: int
-    partition_key: str
-    payload: bytes
-    event_id: str
-
-
 class _Waiting:
-    """A row in Django's list of what to call after the commit."""
+    """An event in Django's list of what to call after the commit."""
 
-    __slots__ = ("place", "row", "using")
+    __slots__ = ("make", "place", "using")
 
-    def __init__(self, row: Row, using: str, place: int) -> None:
-        self.row: Row | None = row
+    def __init__(self, make: Callable[[], tuple[Event, bytes]], using: str, place: int) -> None:
+        self.make: Callable[[], tuple[Event, bytes]] | None = make
         self.using = using
         self.place = place
 
+    def row(self) -> Row | None:
+        """Return its row; None: it was written before."""
+        return None if self.make is None else _row(*self.make())
+
     def __call__(self) -> None:
         """Write the row now: somebody called what waits without a commit, as test cases do."""
-        if self.row is not None:
-            write(transaction.get_connection(self.using), [self.row])
+        if (row := self.row()) is not None:
+            write(transaction.get_connection(self.using), [row])
 
 
 class _Places:
-    """What came first on a connection: a row, or a savepoint."""
+    """What came first on a connection: an event, or a savepoint."""
 
     __slots__ = ("of_savepoints", "rows")
 
@@ -71,27 +64,34 @@ class _Places:
         self.rows = 0
         self.of_savepoints: dict[str, int] = {}
 
-    def next(self) -> int:
-        self.rows += 1
-        return self.rows
+
+def add(event: Event, payload: bytes, using: str) -> None:
+    """Write an event in the transaction that is open on database `using`; at once without one."""
+    if not add_late(lambda: (event, payload), using):
+        write(transaction.get_connection(using), [_row(event, payload)])
 
 
-def add(connection: BaseDatabaseWrapper, row: Row) -> None:
-    """Write `row` in the transaction that is open on `connection`; at once where there is none."""
-    places = _install(connection) if _commits_by_atomic(connection) else None
-    if places is None:
-        write(connection, [row])
-        return
-    waiting = _Waiting(row, connection.alias, places.next())
-    transaction.on_commit(waiting, using=connection.alias)
-    if not _is_last(connection, waiting):  # Django keeps it elsewhere: the fallback
-        waiting.row = None
-        write(connection, [row])
-
-
-def _commits_by_atomic(connection: BaseDatabaseWrapper) -> bool:
+def add_late(make: Callable[[], tuple[Event, bytes]], using: str) -> bool:
+    """Have what `make` returns written before the commit; False where there will be none."""
+    connection = transaction.get_connection(using)
     # Where the site turned autocommit off, turning it on again may commit without a commit().
-    return connection.in_atomic_block and connection.commit_on_exit
+    if not (connection.in_atomic_block and connection.commit_on_exit):
+        return False
+    places: _Places | None = connection.__dict__.get(_INSTALLED) or _install(connection)
+    if places is None:
+        return False
+    places.rows += 1
+    waiting = _Waiting(make, using, places.rows)
+    connection.on_commit(waiting)
+    if _is_last(connection, waiting):
+        return True
+    waiting.make = None  # Django keeps it elsewhere: the fallback
+    return False
+
+
+def _row(event: Event, payload: bytes) -> Row:
+    lane = lane_of(event.stream, event.key)
+    return Row(event.stream, lane, event.key, payload, event.id)
 
 
 def _is_last(connection: BaseDatabaseWrapper, waiting: _Waiting) -> bool:
@@ -105,9 +105,6 @@ def _is_last(connection: BaseDatabaseWrapper, waiting: _Waiting) -> bool:
 def _install(connection: BaseDatabaseWrapper) -> _Places | None:
     """Have `connection` write what waits before it commits; None where it is not Django's."""
     held: dict[str, Any] = connection.__dict__
-    if _INSTALLED in held:
-        installed: _Places = held[_INSTALLED]
-        return installed
     wrapped: list[Any] = [getattr(connection, name, None) for name in _WRAPPED]
     if not all(map(callable, wrapped)) or not isinstance(held.get("run_on_commit"), list):
         return None
@@ -165,12 +162,13 @@ def _roll_back(connection: BaseDatabaseWrapper) -> None:
 
 
 def _write_waiting(connection: BaseDatabaseWrapper) -> None:
-    rows = [waiting.row for entry in connection.run_on_commit if (waiting := _waiting_in(entry))]
-    if not rows:
+    entries = connection.run_on_commit
+    events = list(filter(None, map(_waiting_in, entries)))
+    if not events:
         return
-    write(connection, [row for row in rows if row is not None])
+    write(connection, [row for waiting in events if (row := waiting.row()) is not None])
     # After the write: what fails stays with its transaction.
-    connection.run_on_commit = [e for e in connection.run_on_commit if not _waiting_in(e)]
+    connection.run_on_commit = [entry for entry in entries if not _waiting_in(entry)]
 
 
 def _waiting_in(entry: Any) -> _Waiting | None:
@@ -178,7 +176,7 @@ def _waiting_in(entry: Any) -> _Waiting | None:
         func = entry[1]
     except (TypeError, IndexError, KeyError):  # another shape: its rows were written at once
         return None
-    return func if isinstance(func, _Waiting) else None
+    return func if type(func) is _Waiting else None
 
 
 def write(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> None:
@@ -187,43 +185,13 @@ def write(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> None:
     Raises OutboxError, a DatabaseError, for whatever goes wrong: only for those does Django roll
     back a transaction that fails in its COMMIT.
     """
-    created = connection.ops.adapt_datetimefield_value(timezone.now())
     try:
         with connection.cursor() as cursor:
-            for chunk in _chunks(connection, rows):
-                values: list[Any] = []
-                for row in chunk:
-                    values += (*row, created)
-                cursor.execute(_insert(connection, len(chunk)), values)
+            for statement, parameters in inserts(connection, rows, timezone.now()):
+                cursor.execute(statement, parameters)
     except Exception as error:
         raise OutboxError(
             f"{len(rows)} events could not be written to the outbox of database"
             f" {connection.alias!r}, so nothing of the transaction was: {str(error).strip()}."
             f" If the table is missing: manage.py migrate --database {connection.alias}"
         ) from error
-
-
-def _chunks(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> list[list[Row]]:
-    most = connection.features.max_query_params
-    most_rows = min(MAX_ROWS, most // len(COLUMNS)) if most else MAX_ROWS
-    chunks: list[list[Row]] = []
-    size = MAX_BYTES
-    for row in rows:
-        size += len(row.payload)
-        if size >= MAX_BYTES or len(chunks[-1]) == most_rows:
-            chunks.append([])
-            size = len(row.payload)
-        chunks[-1].append(row)
-    return chunks
-
-
-def _insert(connection: BaseDatabaseWrapper, count: int) -> str:
-    quote = connection.ops.quote_name
-    table = quote(OutboxRecord._meta.db_table)
-    names = ", ".join(map(quote, COLUMNS))
-    places = ", ".join(["(%s, %s, %s, %s, %s, %s)"] * count)
-    statement = f"INSERT INTO {table} ({names}) VALUES {places}"  # noqa: S608 - names, no values
-    if connection.vendor == "postgresql":
-        # One round trip for both; the notice goes out with the commit.
-        return f"WITH written AS ({statement}) SELECT pg_notify('{CHANNEL}', '')"
-    return statement

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import Error, connections
 
-from kinesis_bridge.delivery.precommit import CHANNEL
+from kinesis_bridge.delivery.insert import CHANNEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,14 +1,17 @@
 """DELIVERY "outbox": the rows that a transaction leaves, when they are written, what undoes it."""
 
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connections, transaction
 
 from kinesis_bridge import publish
-from kinesis_bridge.delivery import precommit
-from kinesis_bridge.exceptions import OutboxError
+from kinesis_bridge.delivery import insert, precommit
+from kinesis_bridge.exceptions import EventError, OutboxError
 from kinesis_bridge.models import lane_of
+from kinesis_bridge.signals import event_published
+from kinesis_bridge.streams import Stream
 from tests.support.capture import (
     TABLE,
     body_of,
@@ -23,6 +26,8 @@ from tests.support.capture import (
 )
 from tests.testapp.models import Branch, Place, Token, Untouched
 from tests.testapp.rollback import RolledBack, rolled_back
+
+ODD_TEXTS = ['"', "\\", '\\"', "{", "}", ",", "NULL", " ", "\n", "'", "%s", "\u20ac", "\U0001f600"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -123,9 +128,46 @@ class TestRows:
         assert inserts(queries) == [0]
         assert names(database) == ["now"]
 
+    def test_texts_arrive_as_they_are(self, database):
+        keys = [*ODD_TEXTS, "".join(ODD_TEXTS)]
+
+        with transaction.atomic(using=database):
+            for key in keys:
+                publish("a.b", {"name": key}, key=key, using=database)
+
+        assert names(database) == keys
+        assert [record.partition_key for record in records(database)] == keys
+
+    def test_bytes_arrive_as_they_are(self, database):
+        payloads = [bytes(range(256)), b"", b"\\", b'"', b"{}", "\u20ac".encode()]
+        rows = [
+            insert.Row("default", number, "k", payload, f"id {number}")
+            for number, payload in enumerate(payloads)
+        ]
+
+        precommit.write(connections[database], rows)
+
+        found = records(database)
+        assert [bytes(record.payload) for record in found] == payloads
+        assert [record.lane for record in found] == list(range(len(rows)))
+        assert [record.event_id for record in found] == [row.event_id for row in rows]
+
+    @pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_what_postgresql_cannot_hold_is_refused(self, count):
+        def publish_some():
+            with transaction.atomic(using="postgres"):
+                for _ in range(count):
+                    publish("a.b", {}, key="nul \x00", using="postgres")
+
+        with pytest.raises(OutboxError, match="NUL"):
+            publish_some()
+
+        assert list(records("postgres")) == []
+
     def test_more_rows_than_one_statement_takes(self, database):
         most = connections[database].features.max_query_params
-        fits = min(precommit.MAX_ROWS, most // len(precommit.COLUMNS)) if most else 1000
+        fits = min(insert.MAX_ROWS, most // len(insert.COLUMNS)) if most else 1000
         expected = [str(number) for number in range(fits + 1)]
 
         with queries_of(database) as queries, transaction.atomic(using=database):
@@ -267,6 +309,78 @@ class TestBlocks:
 
         assert len(inserts(queries)) == 1
         assert names(database) == ["a", "b", "c"]
+
+
+class TestWhenAnEventIsMade:
+    """All events of a transaction are put together just before COMMIT, out of what save() noted."""
+
+    def test_it_tells_of_the_save_not_of_the_commit(self, database):
+        with transaction.atomic(using=database):
+            before = datetime.now(UTC)
+            place = save(database, "a")
+            after = datetime.now(UTC)
+            place.name = "changed and not saved"
+            publish("a.b", {"name": "by hand"}, using=database)
+
+        assert names(database) == ["a", "by hand"]
+        told = datetime.fromisoformat(body_of(records(database)[0])["time"])
+        assert before <= told <= after
+
+    def test_ids_rise_with_the_rows(self, database):
+        with transaction.atomic(using=database):
+            for number in range(5):
+                save(database, str(number))
+
+        ids = [record.event_id for record in records(database)]
+        assert ids == sorted(set(ids))
+
+    def test_what_is_too_large_fails_in_save(self, settings, database):
+        options = {"OPTIONS": {"MAX_RECORD_BYTES": 1024}}
+        settings.KINESIS_BRIDGE["STREAMS"]["default"].update(options)
+        settings.KINESIS_BRIDGE = {**settings.KINESIS_BRIDGE}
+        messages = []
+
+        with transaction.atomic(using=database):
+            save(database, "fits")
+            try:
+                with transaction.atomic(using=database):
+                    save(database, "\u20ac" * 50 + "x" * 700)
+            except DatabaseError:  # of a database that keeps the limit of the column
+                messages.append("Place.name cannot be published. The record has")
+            except EventError as error:
+                messages.append(str(error))
+
+        assert messages
+        assert "Place.name cannot be published. The record has" in messages[0]
+        assert names(database) == ["fits"]
+
+    def test_a_failure_then_takes_the_rows_with_it(self, database, monkeypatch):
+        def fail(stream, event):
+            raise EventError("No such event after all")
+
+        monkeypatch.setattr(Stream, "_payload", fail)
+        with pytest.raises(EventError, match="after all"), transaction.atomic(using=database):
+            save(database, "a")
+
+        assert rows(database) == []
+        assert records(database) == []
+
+    def test_receivers_of_published_are_told_once(self, database):
+        told = []
+
+        def receive(event, **_):
+            told.append(event.data["name"])
+
+        event_published.connect(receive)
+        try:
+            with transaction.atomic(using=database):
+                save(database, "kept")
+                with rolled_back(database):
+                    save(database, "dropped")
+        finally:
+            event_published.disconnect(receive)
+
+        assert told == ["kept"]
 
 
 class TestCallbacksOfTheSite:
