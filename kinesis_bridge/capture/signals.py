@@ -209,7 +209,7 @@ def _publish(declaration: Declaration, change: Change, values: Values, using: st
     make = partial(_event, declaration, change, values, datetime.now(UTC))
     stream = streams[declaration.stream]
     try:
-        if reader.is_safe and 0 < len(_text(key)) <= MAX_KEY_CHARACTERS:
+        if reader.is_safe and (type(key) is int or 0 < len(_text(key)) <= MAX_KEY_CHARACTERS):
             stream.send_late(make, using, most_bytes=reader.most_bytes(values))
         else:
             stream.send(make(), using)

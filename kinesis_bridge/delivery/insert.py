@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kinesis_bridge.models import OutboxRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CHANNEL = "kinesis_bridge"
 """PostgreSQL's NOTIFY: wakes the relays of this database."""
 COLUMNS = ("stream", "lane", "partition_key", "payload", "event_id", "created")
+SEPARATOR = "\x1f"  # of units, in ASCII; JSON holds it only escaped
 MAX_ROWS = 1000
 MAX_BYTES = 4 * 1024 * 1024  # of payloads in one statement: MySQL's max_allowed_packet is 16 MiB
 
@@ -37,13 +38,13 @@ def inserts(
     vendor = connection.vendor
     moment = connection.ops.adapt_datetimefield_value(created)
     for chunk in _chunks(connection, rows):
-        if vendor == "postgresql" and len(chunk) > 1:
-            yield _ARRAYS, _arrays(chunk, moment)
-        else:
-            parameters: list[Any] = []
-            for row in chunk:
-                parameters += (*row, moment)
-            yield _values(vendor, len(chunk)), parameters
+        if vendor == "postgresql" and (columns := _joined(chunk)):
+            yield _ARRAYS, (moment, *columns)
+            continue
+        parameters: list[Any] = []
+        for row in chunk:
+            parameters += (*row, moment)
+        yield _values(vendor, len(chunk)), parameters
 
 
 def _into(vendor: str) -> str:
@@ -64,35 +65,41 @@ def _values(vendor: str, count: int) -> str:
     return _and_notify(statement) if vendor == "postgresql" else statement
 
 
-# A text that is always the same: psycopg takes long over thousands of placeholders. Sorted, since
-# the order of ids is the order of events.
+# A statement that is always the same, and one text a column: psycopg takes long over thousands of
+# placeholders, and over lists too. Sorted, since the order of ids is the order of events.
+_COLUMN = f"string_to_array(%s, E'\\x{ord(SEPARATOR):02x}')"
 _ARRAYS = _and_notify(
-    _into("postgresql") + " SELECT stream, lane, key, payload, event, %s::timestamptz"  # noqa: S608
-    " FROM unnest(%s::text[], %s::smallint[], %s::text[], %s::bytea[], %s::text[])"
-    " WITH ORDINALITY AS row(stream, lane, key, payload, event, place) ORDER BY place"
+    " ".join(
+        (
+            _into("postgresql"),
+            "SELECT stream, lane::smallint, key, convert_to(payload, 'UTF8'), event,",
+            "%s::timestamptz",
+            f"FROM unnest({', '.join([_COLUMN] * 5)}) WITH ORDINALITY",
+            "AS row(stream, lane, key, payload, event, place) ORDER BY place",
+        )
+    )
 )
 
 
-def _arrays(rows: Sequence[Row], moment: Any) -> Sequence[Any]:
-    """Return a column an array, written here: psycopg takes long over lists too.
-
-    Source: "Array Input and Output Syntax", PostgreSQL's manual, 8.15.6.
-    """
+def _joined(rows: Sequence[Row]) -> list[str]:
+    """Return each column's texts in one; none where that cannot be, or would be of no use."""
+    if len(rows) == 1:
+        return []
     streams, lanes, keys, payloads, ids = zip(*rows, strict=True)
-    data = '","\\\\x'.join([payload.hex() for payload in payloads])
-    return (
-        moment,
-        _texts(streams),
-        f"{{{','.join(map(str, lanes))}}}",
-        _texts(keys),
-        f'{{"\\\\x{data}"}}',
-        _texts(ids),
-    )
-
-
-def _texts(values: Iterable[str]) -> str:
-    escaped = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
-    return '{"' + '","'.join(escaped) + '"}'
+    try:
+        texts = SEPARATOR.encode().join(payloads).decode()
+    except UnicodeDecodeError:  # from a serializer that does not write JSON
+        return []
+    columns = [
+        SEPARATOR.join(streams),
+        SEPARATOR.join(map(str, lanes)),
+        SEPARATOR.join(keys),
+        texts,
+        SEPARATOR.join(ids),
+    ]
+    between = len(rows) - 1
+    fit = all(column.count(SEPARATOR) == between for column in columns)
+    return columns if fit and "\0" not in texts else []  # no text of PostgreSQL holds a NUL
 
 
 def _chunks(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> list[list[Row]]:

@@ -1,6 +1,6 @@
 """Rows that are written just before COMMIT: one INSERT for all events of a transaction.
 
-Each waits as a callback of ``transaction.on_commit``, so that Django itself drops those of a
+They wait in callbacks of ``transaction.on_commit``, so that Django itself drops those of a
 savepoint that is rolled back. When the connection commits they are taken out of Django's list and
 written first; the site's own callbacks stay where they are, in their order.
 
@@ -8,12 +8,14 @@ Savepoints made by hand, with ``transaction.savepoint()`` or, from Django 6.1 on
 ``savepoint_create()``, are unknown to Django's list: what they roll back is dropped here.
 
 It leans on names inside Django: ``connection.run_on_commit``, ``commit``, ``savepoint``,
-``savepoint_rollback`` and ``commit_on_exit``. Where they are not what they were, and where the site
-turned autocommit off, each row is written at once, in the same transaction.
+``savepoint_rollback``, ``savepoint_ids``, ``commit_on_exit`` and ``atomic_blocks``. Where they are
+not what they were, and where the site turned autocommit off, each row is written at once, in the
+same transaction.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, Error, transaction
@@ -25,7 +27,7 @@ from kinesis_bridge.models import lane_of
 from .insert import Row, inserts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -35,34 +37,46 @@ _WRAPPED = ("commit", "savepoint", "savepoint_rollback")
 _INSTALLED = "_kinesis_bridge_precommit"
 
 
+Make = Callable[[], "tuple[Event, bytes]"]
+
+
 class _Waiting:
-    """An event in Django's list of what to call after the commit."""
+    """Events in Django's list of what to call after the commit: all that came one after another."""
 
-    __slots__ = ("make", "place", "using")
+    __slots__ = ("first", "makes", "savepoints", "using")
 
-    def __init__(self, make: Callable[[], tuple[Event, bytes]], using: str, place: int) -> None:
-        self.make: Callable[[], tuple[Event, bytes]] | None = make
+    def __init__(self, using: str, savepoints: list[str], first: int) -> None:
         self.using = using
-        self.place = place
+        self.savepoints = savepoints
+        """Within which they came."""
+        self.first = first
+        """Place of the first event on the connection."""
+        self.makes: list[Make] = []
 
-    def row(self) -> Row | None:
-        """Return its row; None: it was written before."""
-        return None if self.make is None else _row(*self.make())
+    def rows(self) -> list[Row]:
+        """Return their rows: none if they were written before."""
+        return [_row(*make()) for make in self.makes]
+
+    def drop(self, after: int) -> None:
+        """Forget the events after that place."""
+        del self.makes[max(0, after + 1 - self.first) :]
 
     def __call__(self) -> None:
-        """Write the row now: somebody called what waits without a commit, as test cases do."""
-        if (row := self.row()) is not None:
-            write(transaction.get_connection(self.using), [row])
+        """Write the rows now: somebody called what waits without a commit, as test cases do."""
+        if rows := self.rows():
+            write(transaction.get_connection(self.using), rows)
 
 
 class _Places:
     """What came first on a connection: an event, or a savepoint."""
 
-    __slots__ = ("of_savepoints", "rows")
+    __slots__ = ("of_savepoints", "open", "rows")
 
     def __init__(self) -> None:
         self.rows = 0
         self.of_savepoints: dict[str, int] = {}
+        self.open: _Waiting | None = None
+        """Where the next event may go, too."""
 
 
 def add(event: Event, payload: bytes, using: str) -> None:
@@ -71,7 +85,7 @@ def add(event: Event, payload: bytes, using: str) -> None:
         write(transaction.get_connection(using), [_row(event, payload)])
 
 
-def add_late(make: Callable[[], tuple[Event, bytes]], using: str) -> bool:
+def add_late(make: Make, using: str) -> bool:
     """Have what `make` returns written before the commit; False where there will be none."""
     connection = transaction.get_connection(using)
     # Where the site turned autocommit off, turning it on again may commit without a commit().
@@ -80,13 +94,20 @@ def add_late(make: Callable[[], tuple[Event, bytes]], using: str) -> bool:
     places: _Places | None = connection.__dict__.get(_INSTALLED) or _install(connection)
     if places is None:
         return False
+    waiting = places.open
+    if (
+        waiting is None
+        or waiting.savepoints != connection.savepoint_ids
+        or not _is_last(connection, waiting)
+    ):
+        waiting = _Waiting(using, connection.savepoint_ids.copy(), places.rows + 1)
+        connection.on_commit(waiting)
+        if not _is_last(connection, waiting):
+            return False  # Django keeps it elsewhere: the fallback
+        places.open = None if _is_in_test_case(connection) else waiting
+    waiting.makes.append(make)
     places.rows += 1
-    waiting = _Waiting(make, using, places.rows)
-    connection.on_commit(waiting)
-    if _is_last(connection, waiting):
-        return True
-    waiting.make = None  # Django keeps it elsewhere: the fallback
-    return False
+    return True
 
 
 def _row(event: Event, payload: bytes) -> Row:
@@ -100,6 +121,12 @@ def _is_last(connection: BaseDatabaseWrapper, waiting: _Waiting) -> bool:
         return _waiting_in(entries[-1]) is waiting
     except (TypeError, IndexError, KeyError):
         return False
+
+
+def _is_in_test_case(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether callbacks may be taken out one by one, as captureOnCommitCallbacks does."""
+    blocks: Any = getattr(connection, "atomic_blocks", ())
+    return not blocks or getattr(blocks[0], "_from_testcase", True)
 
 
 def _install(connection: BaseDatabaseWrapper) -> _Places | None:
@@ -148,10 +175,9 @@ def _install(connection: BaseDatabaseWrapper) -> _Places | None:
 
 
 def _drop_waiting(connection: BaseDatabaseWrapper, after: int) -> None:
-    entries = connection.run_on_commit
-    kept = [e for e in entries if not (waiting := _waiting_in(e)) or waiting.place <= after]
-    if len(kept) < len(entries):
-        connection.run_on_commit = kept
+    for waiting in map(_waiting_in, connection.run_on_commit):
+        if waiting is not None:
+            waiting.drop(after)
 
 
 def _roll_back(connection: BaseDatabaseWrapper) -> None:
@@ -166,7 +192,8 @@ def _write_waiting(connection: BaseDatabaseWrapper) -> None:
     events = list(filter(None, map(_waiting_in, entries)))
     if not events:
         return
-    write(connection, [row for waiting in events if (row := waiting.row()) is not None])
+    if rows := [row for waiting in events for row in waiting.rows()]:
+        write(connection, rows)
     # After the write: what fails stays with its transaction.
     connection.run_on_commit = [entry for entry in entries if not _waiting_in(entry)]
 

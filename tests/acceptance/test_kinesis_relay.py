@@ -157,6 +157,29 @@ def test_a_relay_takes_over_when_another_is_killed(cluster, sink, tmp_path):
     assert read(sink, "orders").verdict(records).exact
 
 
+def test_a_killed_relay_repeats_one_batch_at_most(cluster, sink, tmp_path):
+    records = events(400, 20)
+    batch, kills = 50, 3
+    with server_alias(cluster.create_database("killed")) as alias:
+        fill(alias, records)
+        # Accepted, and nobody told: what the relay has under way when it dies goes once more.
+        sink.set_faults("hang_after")
+        for _ in range(kills):
+            before = len(sink.accepted())
+            with process(alias, sink, tmp_path, "--batch", str(batch)) as child:
+                assert wait_for(lambda: len(sink.accepted()) > before, 10)  # noqa: B023
+                child.kill()
+                child.wait(5)
+            assert left(alias) == len(records)
+        sink.clear_faults()
+        with going_to(sink, name="orders"), running(alias):
+            assert wait_for(lambda: not left(alias), 10)
+
+    verdict = read(sink, "orders").verdict(records)
+    assert (verdict.lost, verdict.reordered, verdict.unexpected) == (0, 0, 0)
+    assert kills <= verdict.duplicated <= kills * batch
+
+
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_a_relay_connects_again_when_its_database_was_restarted(cluster, sink, caplog, mode):
     url = cluster.create_database(f"restarted_{mode}")

@@ -128,8 +128,8 @@ class TestRows:
         assert inserts(queries) == [0]
         assert names(database) == ["now"]
 
-    def test_texts_arrive_as_they_are(self, database):
-        keys = [*ODD_TEXTS, "".join(ODD_TEXTS)]
+    @pytest.mark.parametrize("keys", [ODD_TEXTS, [*ODD_TEXTS, "\x1f"]], ids=["odd", "separator"])
+    def test_texts_arrive_as_they_are(self, database, keys):
 
         with transaction.atomic(using=database):
             for key in keys:
@@ -138,8 +138,9 @@ class TestRows:
         assert names(database) == keys
         assert [record.partition_key for record in records(database)] == keys
 
-    def test_bytes_arrive_as_they_are(self, database):
-        payloads = [bytes(range(256)), b"", b"\\", b'"', b"{}", "\u20ac".encode()]
+    @pytest.mark.parametrize("given", [[], [bytes(range(256))], [b"\x1f"], [b"\x00"]])
+    def test_bytes_arrive_as_they_are(self, database, given):
+        payloads = [*given, b"", b"\\", b'"', b"{}", "\u20ac".encode()]
         rows = [
             insert.Row("default", number, "k", payload, f"id {number}")
             for number, payload in enumerate(payloads)

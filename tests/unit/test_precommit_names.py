@@ -8,6 +8,7 @@ import pytest
 from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import Atomic
+from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
 from kinesis_bridge import publish
@@ -65,6 +66,36 @@ class TestDjangosNames:
                     ({savepoint}, second, True),
                 ]
         assert connection.run_on_commit == []
+
+    def test_the_outermost_block_tells_whether_it_is_a_test_case(self, connection):
+        with transaction.atomic(using=connection.alias):
+            (outermost,) = connection.atomic_blocks
+            assert outermost._from_testcase is False
+        in_test_case = TestCase._enter_atomics()
+        try:
+            blocks = [connections[alias].atomic_blocks for alias in in_test_case]
+            assert blocks
+            assert all(outermost._from_testcase is True for (outermost,) in blocks)
+        finally:
+            TestCase._rollback_atomics(in_test_case)
+
+    def test_events_share_a_callback_but_not_in_a_test_case(self, connection):
+        def callbacks():
+            event(connection, "a")
+            event(connection, "b")
+            with transaction.atomic(using=connection.alias):
+                event(connection, "c")
+                event(connection, "d")
+            event(connection, "e")
+            return len(connection.run_on_commit)
+
+        with transaction.atomic(using=connection.alias):
+            assert callbacks() == 3
+        assert written(connection) == list("abcde")
+        with transaction.atomic(using=connection.alias):
+            connection.atomic_blocks[0]._from_testcase = True
+            assert callbacks() == 5
+        assert written(connection) == list("abcdeabcde")
 
     def test_a_savepoint_drops_those_that_were_added_in_it(self, connection):
         with transaction.atomic(using=connection.alias):
