@@ -77,16 +77,17 @@ class Stream:
         else:
             transaction.on_commit(PendingEvent(self, event, payload, using), using=using)
 
-    def send_late(self, make: Callable[[], Event], using: str, *, most_bytes: int) -> None:
-        """:meth:`send` what `make` returns, just before the commit where the delivery can wait.
+    def send_late(self, make: Callable[[], Event], using: str, *, most_bytes: int) -> bool:
+        """:meth:`send` what `make` returns just before the commit; False: not so, nothing is sent.
 
         All events of a transaction at once cost less than one at a time. But an error would come
         with the commit: so only for what must have a JSON form, of `most_bytes` without the source.
         """
-        fits = most_bytes + self._around < self._max_bytes
-        late = partial(self._make, make)
-        if not (fits and self._is_built_in and self.delivery.deliver_late(late, using)):
-            self.send(make(), using)
+        return (
+            self._is_built_in
+            and most_bytes + self._around < self._max_bytes
+            and self.delivery.deliver_late(partial(self._make, make), using)
+        )
 
     def _make(self, make: Callable[[], Event]) -> tuple[Event, bytes]:
         event = make()

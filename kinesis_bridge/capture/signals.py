@@ -23,7 +23,7 @@ from kinesis_bridge.exceptions import EventError, PartitionKeyError, RecordTooLa
 from kinesis_bridge.serializers import to_json
 from kinesis_bridge.streams import streams
 
-from .values import Values, reader_of
+from .values import reader_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from django.dispatch import Signal
 
     from kinesis_bridge.declarations import Change, Declaration
+
+    from .values import Snapshot, Values
 
 _UID = "kinesis_bridge.capture"
 _INSERTED = "_kinesis_bridge_inserted"
@@ -154,6 +156,12 @@ def _on_save(
         reader = reader_of(declaration)
         if update_fields is not None and not reader.is_touched(update_fields):
             continue
+        snapshot = reader.snapshot(instance) if update_fields is None else None
+        if snapshot is not None and _fits(snapshot[-1]):
+            make = partial(_late_event, declaration, change, snapshot, datetime.now(UTC))
+            most_bytes = reader.most_bytes(snapshot)
+            if streams[declaration.stream].send_late(make, using, most_bytes=most_bytes):
+                continue
         values = reader.read_saved(instance, using, update_fields, created=is_new)
         if values is not None:
             _publish(declaration, change, values, using)
@@ -206,15 +214,17 @@ def _publish(declaration: Declaration, change: Change, values: Values, using: st
             f"{declaration.label}.{declaration.key} is empty for {_text(values[reader.pk])!r}, and"
             " it is the partition key of the model's events. Choose a key= that always has a value."
         )
-    make = partial(_event, declaration, change, values, datetime.now(UTC))
-    stream = streams[declaration.stream]
     try:
-        if reader.is_safe and (type(key) is int or 0 < len(_text(key)) <= MAX_KEY_CHARACTERS):
-            stream.send_late(make, using, most_bytes=reader.most_bytes(values))
-        else:
-            stream.send(make(), using)
+        event = _event(declaration, change, values, datetime.now(UTC))
+        streams[declaration.stream].send(event, using)
     except EventError as error:
         raise _blame(declaration, reader.payload(values), error) from error
+
+
+def _late_event(
+    declaration: Declaration, change: Change, snapshot: Snapshot, moment: datetime
+) -> Event:
+    return _event(declaration, change, reader_of(declaration).values_of(snapshot), moment)
 
 
 def _event(declaration: Declaration, change: Change, values: Values, moment: datetime) -> Event:
@@ -228,6 +238,10 @@ def _event(declaration: Declaration, change: Change, values: Values, moment: dat
         data=reader.payload(values),
         stream=declaration.stream,
     )
+
+
+def _fits(key: Any) -> bool:
+    return type(key) is not str or 0 < len(key) <= MAX_KEY_CHARACTERS
 
 
 def _text(value: Any) -> str:

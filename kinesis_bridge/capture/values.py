@@ -6,6 +6,7 @@ import json
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from operator import contains, itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 Values = dict[str, Any]
 """By the fields' attnames."""
+Snapshot = tuple[Any, ...]
+"""What an instance holds of primary key and columns, and the partition key."""
+MOST_SHAPES = 1000
 _NOTHING: frozenset[str] = frozenset()
 _MISSING = object()
 # Values of exactly this type go through Django's own to_python unchanged. By the function, since a
@@ -38,33 +42,35 @@ _UNCHANGED: dict[object, type] = {
 }
 
 
-# The values of these always have a JSON form.
-_SAFE = (_UNCHANGED.keys() - {models.FloatField.to_python}) | {
-    models.DateTimeField.to_python,
-    models.DecimalField.to_python,
-    models.TimeField.to_python,
+# What else a field may hold that is converted later, since it cannot change meanwhile.
+_CONVERTED: dict[object, type] = {
+    models.DateTimeField.to_python: datetime,
+    models.DecimalField.to_python: int,  # a Decimal may have more places than the database keeps
 }
-_NAME_BYTES = 60  # of a value without its text, with what stands around it
+_NULL = type(None)
+_AROUND = 60  # bytes of a value that is no text, or of what stands around one
 
 
 class _Column:
     """One published field, and how its value is read."""
 
-    __slots__ = ("attname", "exact", "field", "is_rounded", "is_safe", "is_text", "plain")
+    __slots__ = ("attname", "exact", "field", "is_rounded", "plain", "quick")
 
     def __init__(self, field: _Field) -> None:
         self.field = field
         self.attname = field.attname
         self.plain = _plain_of(field)
-        target = _target(field)
-        self.exact = _UNCHANGED.get(type(target).to_python)
+        to_python = type(_target(field)).to_python
+        self.exact = _UNCHANGED.get(to_python)
         """A value of exactly this type is plain already."""
-        self.is_text = self.exact is str or isinstance(target, models.DecimalField)
-        # Of unlimited decimals also NaN is one.
-        self.is_safe = type(target).to_python in _SAFE and (
-            getattr(target, "decimal_places", 0) is not None
-        )
         self.is_rounded = _is_rounded_by(field)
+        converted = _CONVERTED.get(to_python)
+        if converted is int and self.is_rounded is None:  # unlimited: it may hold NaN
+            converted = None
+        self.quick: set[type] = set()
+        """Values of exactly these types always have a JSON form."""
+        if not field.generated:  # else the instance may not have heard of it
+            self.quick = {_NULL, self.exact or _NULL, converted or _NULL} - {float}
 
 
 class Reader:
@@ -82,13 +88,51 @@ class Reader:
         self._names = [(name, field.attname) for name, field in declaration.payload_fields.items()]
         self.key = declaration.key_field.attname
         self.pk = pk.attname
-        self.is_safe = all(column.is_safe for column in (self._pk, *self._columns))
-        """Whether the values always have a JSON form."""
-        columns = (self._pk, *self._columns)
-        self._texts = [column.attname for column in columns if column.is_text]
+        whole = [self._pk, *self._columns]
+        self._held = itemgetter(*(column.attname for column in whole), self.key)
+        self._shapes: dict[tuple[type, ...], bool] = {}
+        """Types of a snapshot, the key's at the end, and whether all are quick."""
         self._bytes = 6 * len(declaration.type) + sum(
-            6 * len(name) + _NAME_BYTES for name, _ in self._names
+            6 * len(name) + _AROUND for name, _ in self._names
         )
+
+    def snapshot(self, instance: models.Model) -> Snapshot | None:
+        """Return what an instance holds after a save of all its fields.
+
+        None where that may not be the row's, or may have no JSON form: see :meth:`read_saved`. Of
+        immutable values, so it may be read later.
+        """
+        try:
+            held: Snapshot = self._held(instance.__dict__)
+        except KeyError:  # deferred, or a composite primary key
+            return None
+        shape = tuple(map(type, held))
+        is_quick = self._shapes.get(shape)
+        if is_quick is None:
+            whole = [self._pk, *self._columns]
+            is_quick = shape[0] is not _NULL and shape[-1] is not _NULL
+            is_quick &= all(map(contains, [column.quick for column in whole], shape[:-1]))
+            if len(self._shapes) < MOST_SHAPES:
+                self._shapes[shape] = is_quick
+        return held if is_quick else None
+
+    def values_of(self, snapshot: Snapshot) -> Values:
+        """Return what the row holds."""
+        return {
+            column.attname: value
+            if value is None or type(value) is column.exact
+            else column.plain(value)
+            for column, value in zip((self._pk, *self._columns), snapshot, strict=False)
+        }
+
+    def most_bytes(self, snapshot: Snapshot) -> int:
+        """Return how many bytes the values' JSON, key and subject have at most, all escaped."""
+        # Key and subject are values too, and stand in the envelope once more.
+        return self._bytes + 12 * sum([len(value) for value in snapshot if type(value) is str])
+
+    def payload(self, values: Values) -> dict[str, Any]:
+        """Return the values by the names that are published."""
+        return {name: values[attname] for name, attname in self._names}
 
     def is_touched(self, update_fields: Collection[str]) -> bool:
         """Tell whether a save of `update_fields` wrote anything that is published."""
@@ -96,15 +140,6 @@ class Reader:
         return bool(self._generated) or any(
             _is_written(column.field, update_fields) for column in self._columns
         )
-
-    def payload(self, values: Values) -> dict[str, Any]:
-        """Return the values by the names that are published."""
-        return {name: values[attname] for name, attname in self._names}
-
-    def most_bytes(self, values: Values) -> int:
-        """Return how many bytes the values' JSON, key and subject have at most, all escaped."""
-        # Key and subject are values too, and stand in the envelope once more.
-        return self._bytes + 12 * sum(map(len, filter(None, map(values.get, self._texts))))
 
     def read_saved(
         self,
