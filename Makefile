@@ -29,6 +29,7 @@ bench: $(STAMP)
 
 bench-peers: $(STAMP)
 	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.outbox.peers
 
 chaos: $(STAMP)
 	$(BIN)/python -m benchmarks.chaos --minutes 20

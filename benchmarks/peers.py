@@ -67,8 +67,11 @@ PEERS = (
 )
 
 
-def install(requirement: str) -> str:
-    """The environment's Python, made at first use; raises JobError with what pip said."""
+def install(requirement: str, *others: str) -> str:
+    """The environment's Python, made at first use; raises JobError with what pip said.
+
+    `others` are what else it shall have.
+    """
     folder = _FOLDER / requirement.replace("==", "-")
     python = folder / "bin" / "python"
     done = folder / ".installed"
@@ -76,7 +79,7 @@ def install(requirement: str) -> str:
         say(f"installing {requirement}")
         _call(sys.executable, "-m", "venv", "--clear", str(folder))
         pip = (str(python), "-m", "pip", "--disable-pip-version-check", "--quiet")
-        _call(*pip, "install", requirement)
+        _call(*pip, "install", requirement, *others)
         done.touch()
     return str(python)
 

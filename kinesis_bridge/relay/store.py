@@ -62,11 +62,9 @@ class Store:
 
     def lanes_with_work(self, most: int) -> list[int]:
         """Return the lanes of the first `most` rows: a hint, taken without a lock."""
-        found = self._all(
-            f"SELECT o.lane FROM {self._unblocked()} ORDER BY o.id LIMIT {most:d}",
-            [self.stream],
-        )
-        return list(dict.fromkeys(lane for (lane,) in found))
+        first = f"SELECT o.lane FROM {self._unblocked()} ORDER BY o.id LIMIT {most:d}"
+        found = self._all(f"SELECT DISTINCT lane FROM ({first}) AS first", [self.stream])
+        return [lane for (lane,) in found]
 
     @contextmanager
     def owning(self, lanes: Sequence[int]) -> Iterator[list[int]]:
@@ -144,7 +142,9 @@ class Store:
             return
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql":
-                cursor.execute(f"DELETE FROM {self._outbox} WHERE id = ANY(%s)", [list(ids)])
+                # An array in its text form: psycopg takes long over lists.
+                array = f"{{{','.join(map(str, ids))}}}"
+                cursor.execute(f"DELETE FROM {self._outbox} WHERE id = ANY(%s::bigint[])", [array])
                 return
             most = connection.features.max_query_params or len(ids)
             for start in range(0, len(ids), most):
