@@ -38,7 +38,7 @@ SITE_SECRET_KEY = "local-site-secret-for-the-emulator-only-"  # noqa: S105
 DEFAULT_REGION = "us-east-1"
 LOOPBACK = "127.0.0.1"
 # Commands that only make sense when other processes see the same stream.
-_SHARED_COMMANDS = frozenset({"runserver", "kinesis_tail", "kinesis_relay"})
+_SHARED_COMMANDS = frozenset({"runserver", "kinesis_assume_role", "kinesis_relay", "kinesis_tail"})
 
 
 class Emulator:

@@ -32,19 +32,24 @@ class Row(NamedTuple):
 
 
 def inserts(
-    connection: BaseDatabaseWrapper, rows: Sequence[Row], created: datetime
+    connection: BaseDatabaseWrapper, rows: Sequence[Row], created: datetime, *, commit: bool
 ) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Yield the SQL and the parameters that write `rows`, in their order, and wake the relays."""
+    """Yield the SQL and the parameters that write `rows`, in their order, and wake the relays.
+
+    With `commit` the last one ends the transaction.
+    """
     vendor = connection.vendor
     moment = connection.ops.adapt_datetimefield_value(created)
-    for chunk in _chunks(connection, rows):
+    chunks = _chunks(connection, rows)
+    for number, chunk in enumerate(chunks, 1):
+        end = "; COMMIT" if commit and number == len(chunks) else ""
         if vendor == "postgresql" and (columns := _joined(chunk)):
-            yield _ARRAYS, (moment, *columns)
+            yield _ARRAYS + end, (moment, *columns)
             continue
         parameters: list[Any] = []
         for row in chunk:
             parameters += (*row, moment)
-        yield _values(vendor, len(chunk)), parameters
+        yield _values(vendor, len(chunk)) + end, parameters
 
 
 def _into(vendor: str) -> str:

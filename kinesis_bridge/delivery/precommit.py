@@ -193,7 +193,7 @@ def _write_waiting(connection: BaseDatabaseWrapper) -> None:
     if not events:
         return
     if rows := [row for waiting in events for row in waiting.rows()]:
-        write(connection, rows)
+        write(connection, rows, commit=_takes_commit(connection))
     # After the write: what fails stays with its transaction.
     connection.run_on_commit = [entry for entry in entries if not _waiting_in(entry)]
 
@@ -206,19 +206,40 @@ def _waiting_in(entry: Any) -> _Waiting | None:
     return func if type(func) is _Waiting else None
 
 
-def write(connection: BaseDatabaseWrapper, rows: Sequence[Row]) -> None:
-    """INSERT `rows` in their order; wake the relays.
+def write(connection: BaseDatabaseWrapper, rows: Sequence[Row], *, commit: bool = False) -> None:
+    """INSERT `rows` in their order; wake the relays. With `commit` COMMIT in the same round trip.
 
     Raises OutboxError, a DatabaseError, for whatever goes wrong: only for those does Django roll
-    back a transaction that fails in its COMMIT.
+    back a transaction that fails in its COMMIT. And what the database says of the COMMIT itself.
     """
     try:
         with connection.cursor() as cursor:
-            for statement, parameters in inserts(connection, rows, timezone.now()):
+            for statement, parameters in inserts(connection, rows, timezone.now(), commit=commit):
                 cursor.execute(statement, parameters)
     except Exception as error:
+        if commit and isinstance(error, DatabaseError) and not _is_open(connection):
+            raise  # a constraint that waited for COMMIT, or a connection that broke: who knows when
         raise OutboxError(
             f"{len(rows)} events could not be written to the outbox of database"
             f" {connection.alias!r}, so nothing of the transaction was: {str(error).strip()}."
             f" If the table is missing: manage.py migrate --database {connection.alias}"
         ) from error
+
+
+def _takes_commit(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether COMMIT may go with the last statement: its own commit() is then no round trip.
+
+    With psycopg 3, where the parameters are put in by the client: "Simple Query", PostgreSQL's
+    manual, 54.2.2, takes several statements, and of a statement that fails it skips the rest.
+    """
+    return (
+        connection.vendor == "postgresql"
+        and getattr(getattr(connection, "Database", None), "__name__", "") == "psycopg"
+        and not getattr(connection.features, "uses_server_side_binding", True)
+    )
+
+
+def _is_open(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether the transaction is still there, failed or not."""
+    info = connection.connection.info if connection.connection is not None else None
+    return info is not None and info.transaction_status.name in {"INTRANS", "INERROR", "ACTIVE"}

@@ -11,11 +11,36 @@ from kinesis_bridge.conf import get_config
 from kinesis_bridge.registry import PerProcess
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from boto3.session import Session
 
     from kinesis_bridge.conf import RoleConfig, StreamConfig
 
-__all__ = ["get_session", "region_of", "renew", "session_of", "source_of"]
+__all__ = [
+    "TemporaryCredentials",
+    "get_session",
+    "region_of",
+    "renew",
+    "session_of",
+    "source_of",
+    "temporary_credentials",
+]
+
+
+class TemporaryCredentials(NamedTuple):
+    """What AssumeRole gave, with whose it is. Its ``repr`` shows no secret."""
+
+    access_key: str
+    secret_key: str
+    token: str
+    expires_at: datetime
+    arn: str
+    """``arn:aws:sts::<B>:assumed-role/<role>/<session>``."""
+    region: str | None
+
+    def __repr__(self) -> str:
+        return f"<TemporaryCredentials of {self.arn}>"
 
 
 class _Key(NamedTuple):
@@ -49,6 +74,29 @@ def get_session(role: str | None = None) -> Session:
     if role is not None:
         get_config().role(role)
     return _sessions[_Key(role, None)]
+
+
+def temporary_credentials(role: str) -> TemporaryCredentials:
+    """Assume a role of the settings, and return the credentials: of this process's session.
+
+    Raises ``ImproperlyConfigured`` for an alias that the settings do not have, and AwsError, with
+    the fix, where the role cannot be assumed.
+    """
+    from .credentials import AssumedRoleCredentials  # noqa: PLC0415 - imports botocore
+
+    session = get_session(role)
+    credentials: object = session.get_credentials()
+    assert isinstance(credentials, AssumedRoleCredentials)  # noqa: S101 - what open_assumed sets
+    frozen = credentials.get_frozen_credentials()
+    assert credentials.expires_at is not None  # noqa: S101 - they have been fetched now
+    return TemporaryCredentials(
+        frozen.access_key or "",
+        frozen.secret_key or "",
+        frozen.token or "",
+        credentials.expires_at,
+        credentials.assumed_role_arn or "",
+        session.region_name,
+    )
 
 
 def source_of(role: RoleConfig | None) -> Session:

@@ -52,6 +52,9 @@ def test_it_announces_serves_other_processes_and_ends_by_sigterm(tmp_path):
         tail = manage("kinesis_tail", "--json", env=env)
         assert [event["partition_key"] for event in json.loads(tail.stdout)["events"]] == ["k"]
 
+        given = manage("kinesis_assume_role", "default", env=env)
+        assert f"export AWS_ENDPOINT_URL={announced['url']}" in given.stdout.splitlines()
+
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=10)
         assert (process.returncode, out, err) == (0, "", "")
