@@ -20,6 +20,7 @@
     │   └── ShardMapError           the shards have a hole or overlap
     ├── BufferFull              background delivery has no room, and was told not to wait
     ├── BufferClosed            background delivery was closed
+    ├── PolicyError             the policy documents cannot be made as asked
     ├── OutboxError             events could not be written with their transaction
     └── EmulatorError           LOCAL_AWS is on and the emulator cannot be used
 
@@ -162,6 +163,10 @@ class OutboxError(KinesisBridgeError, DatabaseError):
 
     A DatabaseError, as Django expects of what fails in a COMMIT.
     """
+
+
+class PolicyError(KinesisBridgeError, ValueError):
+    """IAM's documents cannot be made of these settings and this principal; the message says why."""
 
 
 class EmulatorError(KinesisBridgeError):

@@ -32,6 +32,8 @@ logger = logging.getLogger("kinesis_bridge.relay")
 
 LANES_AT_ONCE = LANES // 2
 """So that two relays find work at the same time."""
+TURNS_BY_A_HINT = 8
+"""While batches are full: to look which lanes have work walks over the rows that were deleted."""
 PROBE_ROWS = 10
 """Rows of the first batch after an outage: what hangs again is little."""
 SEND_SECONDS = 3.0
@@ -72,6 +74,9 @@ class Worker:
         self._stop = threading.Event()
         self._quietly = Quietly()
         self._made = False
+        self._hint: list[int] = []
+        """Lanes that had work when it was looked last, and turns that may go by it."""
+        self._hinted_turns = 0
         self.failure: Exception | None = None
         """What ended it before everything was sent."""
 
@@ -107,8 +112,10 @@ class Worker:
                 self._made = True
             busy = self._turn()
         except AwsError as error:
+            self._hinted_turns = 0
             self._state.failed(error)
         except (DatabaseFailure, InterfaceError) as error:
+            self._hinted_turns = 0
             self._suffer(error)
         else:
             if self._rhythm.once and busy is None:
@@ -137,8 +144,12 @@ class Worker:
     def _turn(self) -> bool | None:
         """Send one batch. False: all lanes with work are taken. None: nothing waits."""
         close_old_connections()
-        lanes = self.store.lanes_with_work(self._rhythm.batch)
+        if fresh := not self._hinted_turns:
+            self._hint = self.store.lanes_with_work(self._rhythm.batch)
+            self._hinted_turns = TURNS_BY_A_HINT
+        lanes = self._hint
         if not lanes:
+            self._hinted_turns = 0
             return None
         if len(lanes) > LANES_AT_ONCE:
             lanes = random.sample(lanes, LANES_AT_ONCE)
@@ -148,11 +159,13 @@ class Worker:
             rows = self.store.read(owned, most) if owned else []
             if rows:
                 failure = self._send(rows)
+        full = len(rows) == most and failure is None
+        self._hinted_turns = self._hinted_turns - 1 if full else 0
         if failure is not None:
             self._state.failed(failure)
         elif rows:
             self._state.worked()
-        return bool(rows)
+        return bool(rows) or not fresh
 
     def _send(self, rows: Sequence[Waiting]) -> AwsError | None:
         """Send rows and settle them; return why some of them wait, if any."""

@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("packages", nargs="*", default=names, help="all of " + ", ".join(names))
     parser.add_argument("--rounds", type=int, default=9, help="of the saves")
     parser.add_argument("--relays", type=int, default=3, help="runs of each relay")
-    parser.add_argument("--events", type=int, default=2_000, help="of a package's backlog")
+    parser.add_argument("--events", type=int, help="of a package's backlog: its own number")
     parser.add_argument("--ours", type=int, default=200_000, help="of our backlog")
     parser.add_argument("--limit", type=float, default=60, help="seconds until a relay is ended")
     parser.add_argument("--json", action="store_true", help="all figures instead of the table")
@@ -45,7 +45,7 @@ def main() -> None:
         for package in PACKAGES:
             if package.name not in given.packages:
                 continue
-            result: dict[str, Any] = {"events": given.events}
+            result: dict[str, Any] = {"events": given.events or package.events}
             results[package.name] = result
             try:
                 python = install(package.requirement, "psycopg[binary]", *package.needs)
@@ -102,6 +102,7 @@ def _package(
     result: dict[str, Any],
 ) -> None:
     """Put a package's figures into `result`, one after the other: what fails ends it."""
+    events = result["events"]
     extra = {
         "DJANGO_SETTINGS_MODULE": "benchmarks.outbox.peers.settings",
         "DATABASE_URL": database,
@@ -120,17 +121,17 @@ def _package(
             speeds = []
             for turn in range(given.relays):
                 say(f"{package.name}: relay into {target}, {turn + 1} of {given.relays}")
-                waiting = _ask((*process, "fill", str(given.events)), extra, _SECONDS)["waiting"]
-                _must_be(given.events, waiting)
+                waiting = _ask((*process, "fill", str(events)), extra, _SECONDS)["waiting"]
+                _must_be(events, waiting)
                 sink.reset()
                 stomp.messages = 0
-                figures = _ask((*process, "relay", str(given.events)), extra, given.limit)
+                figures = _ask((*process, "relay", str(events)), extra, given.limit)
                 _must_be(0, figures["left"])
                 if target == "kinesis":
-                    _must_be(given.events, sink.stats()["records"] - _WARM_UP)
+                    _must_be(events, sink.stats()["records"] - _WARM_UP)
                 elif target == "own":
-                    _must_be(given.events, figures["arrived"] or stomp.messages)
-                speeds.append(given.events / figures["seconds"])
+                    _must_be(events, figures["arrived"] or stomp.messages)
+                speeds.append(events / figures["seconds"])
             name = "nothing" if target == "nothing" else "speed"
             result |= {name: median(speeds), f"{name}s": speeds}
 

@@ -23,6 +23,8 @@ class Package:
     """What else its environment has, besides psycopg."""
     target: str
     """What its relay sends to; where it is KINESIS, it runs again with NOTHING instead."""
+    events: int = 2_000
+    """Of its backlog: what its relay drains in about ten seconds."""
     note: str
     """How it captures, what runs as its relay, and what is set otherwise than by default."""
 
@@ -38,6 +40,7 @@ PACKAGES = (
         version="3.2.1",
         module="outbox_pattern",
         apps=("django_outbox_pattern",),
+        events=20_000,
         target="a STOMP server that only counts",
         note="`@publish`; `publish`; the second it waits after a round is not counted",
     ),
@@ -68,6 +71,7 @@ PACKAGES = (
         version="0.4.3",
         module="celery_outbox",
         apps=("django_celery_outbox",),
+        events=20_000,
         settings={
             "CELERY_OUTBOX_APP": "benchmarks.outbox.peers.celery_outbox.celery",
             "MONITORING_METRICS_ENABLED": False,  # else a datagram or two for each message
