@@ -39,10 +39,15 @@ def main() -> None:
                 flush=True,
             )
         print("\n| relay | events | events/s | peak MB |\n| :--- | ---: | ---: | ---: |")
-        for count, processes in ((options.events, 1), (options.events, 2), (options.large, 1)):
-            figures = _ask("benchmarks.outbox.relays", count, processes)
+        for label, count, processes, threads in (
+            ("1 process", options.events, 1, 1),
+            ("1 process, `--threads 3`", options.events, 1, 3),
+            ("2 processes", options.events, 2, 1),
+            ("1 process", options.large, 1, 1),
+        ):
+            figures = _ask("benchmarks.outbox.relays", count, processes, threads)
             print(
-                f"| {processes} process{'es' if processes > 1 else ''} | {count:,} |"
+                f"| {label} | {count:,} |"
                 f" {figures['events_a_second']:,.0f} | {figures['peak_mb']:.0f} |",
                 flush=True,
             )

@@ -29,17 +29,13 @@ def fill(count: int) -> None:
         cursor.execute("VACUUM ANALYZE kinesis_bridge_outboxrecord")
 
 
-def drain(count: int, processes: int) -> dict[str, float]:
+def drain(count: int, processes: int, threads: int = 1) -> dict[str, float]:
     """Events/s from the start of the first relay's work to the end of the last."""
     fill(count)
     began = time.perf_counter()
-    relays = [
-        subprocess.Popen(
-            [sys.executable, "-m", "django", "kinesis_relay", "--once", "--json"],
-            stdout=subprocess.PIPE,
-        )
-        for _ in range(processes)
-    ]
+    command = [sys.executable, "-m", "django", "kinesis_relay", "--once", "--json"]
+    command += ["--threads", str(threads)]
+    relays = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)]
     documents = [json.loads(relay.communicate()[0]) for relay in relays]
     wall = time.perf_counter() - began
     sent = sum(document["sent"] for document in documents)
@@ -58,4 +54,4 @@ if __name__ == "__main__":
     import django
 
     django.setup()
-    print(json.dumps(drain(int(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(drain(*map(int, sys.argv[1:]))))
