@@ -12,6 +12,7 @@ from django.db import connections
 
 from kinesis_bridge import conf
 from tests.support.databases import HOST, Cluster
+from tests.support.sqlite import sqlite_alias
 
 SERVERS = {"postgres": "TEST_POSTGRES_URL", "mysql": "TEST_MYSQL_URL"}
 
@@ -93,12 +94,8 @@ def database(request):
 def migrated_file(tmp_path_factory, django_db_blocker):
     """An SQLite file as migrate leaves it, which others are copied from."""
     path = tmp_path_factory.mktemp("sqlite") / "migrated.sqlite3"
-    with django_db_blocker.unblock():
-        add_sqlite("migrated_file", path)
-        try:
-            call_command("migrate", database="migrated_file", run_syncdb=True, verbosity=0)
-        finally:
-            remove_database("migrated_file")
+    with django_db_blocker.unblock(), sqlite_alias("migrated_file", path) as alias:
+        call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
     return path
 
 
@@ -113,26 +110,8 @@ def sqlite_file(request, migrated_file, tmp_path, django_db_blocker):
         request.getfixturevalue("_django_db_helper")
     path = tmp_path / "sqlite_file.sqlite3"
     shutil.copyfile(migrated_file, path)
-    with django_db_blocker.unblock():
-        add_sqlite("sqlite_file", path)
-        try:
-            yield "sqlite_file"
-        finally:
-            remove_database("sqlite_file")
-
-
-def add_sqlite(alias, path):
-    """Add the SQLite file at `path` to the databases that Django knows."""
-    added = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}
-    configured = connections.configure_settings({"default": {}, alias: added})
-    connections.settings[alias] = configured[alias]
-
-
-def remove_database(alias):
-    """Close this thread's connection, and let Django forget the database."""
-    connections[alias].close()
-    del connections[alias]
-    del connections.settings[alias]
+    with django_db_blocker.unblock(), sqlite_alias("sqlite_file", path) as alias:
+        yield alias
 
 
 @pytest.fixture(autouse=True)

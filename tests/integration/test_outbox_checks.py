@@ -10,7 +10,8 @@ from django.db import connections
 
 from kinesis_bridge.conf import rules, types
 from kinesis_bridge.outbox_checks import check_outbox, check_outbox_aliases
-from tests.support.outbox import OutboxOn, sqlite_alias
+from tests.support.outbox import OutboxOn
+from tests.support.sqlite import sqlite_alias
 
 STREAM = {"STREAM": "orders", "REGION": "eu-west-1", "DELIVERY": "direct"}
 OUTBOX = {**STREAM, "DELIVERY": "outbox"}

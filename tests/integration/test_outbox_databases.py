@@ -10,7 +10,8 @@ from django.db import connections
 
 from kinesis_bridge.databases import missing_tables, outbox_databases
 from kinesis_bridge.models import OutboxRecord
-from tests.support.outbox import OutboxOn, dead, sqlite_alias, waiting
+from tests.support.outbox import OutboxOn, dead, waiting
+from tests.support.sqlite import sqlite_alias
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """Rows of the outbox, and who may have them, for the tests that read it."""
 
-from contextlib import contextmanager
-
-from django.db import connections
 from django.utils import timezone
 
 from kinesis_bridge.models import DeadLetter, OutboxRecord, lane_of
@@ -41,18 +38,3 @@ def dead(database, **fields):
 
 def now():
     return timezone.now()
-
-
-@contextmanager
-def sqlite_alias(alias, path):
-    """Add an SQLite file to DATABASES, without tables."""
-    added = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}
-    connections.settings[alias] = connections.configure_settings({"default": {}, alias: added})[
-        alias
-    ]
-    try:
-        yield alias
-    finally:
-        connections[alias].close()
-        del connections[alias]
-        del connections.settings[alias]
