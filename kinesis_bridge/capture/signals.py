@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from django.db import models, router, transaction
+from django.db import connections, models, router, transaction
 from django.db.models.signals import class_prepared, post_delete, post_save, pre_delete
 
 from kinesis_bridge.conf import get_config
@@ -108,7 +108,7 @@ def _in_transaction(save_base: Callable[..., None]) -> Callable[..., None]:
         using = kwargs.get("using") or (args[3] if len(args) > 3 else None)
         using = using or router.db_for_write(type(self), instance=self)
         self.__dict__.pop(_INSERTED, None)
-        connection = transaction.get_connection(using)
+        connection = connections[using]
         if not connection.in_atomic_block:
             with transaction.atomic(using=using, savepoint=False):
                 save_base(self, *args, **kwargs)

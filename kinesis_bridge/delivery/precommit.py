@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError, Error, transaction
+from django.db import DatabaseError, Error, connections
 from django.utils import timezone
 
 from kinesis_bridge.exceptions import OutboxError
@@ -64,7 +64,7 @@ class _Waiting:
     def __call__(self) -> None:
         """Write the rows now: somebody called what waits without a commit, as test cases do."""
         if rows := self.rows():
-            write(transaction.get_connection(self.using), rows)
+            write(connections[self.using], rows)
 
 
 class _Places:
@@ -82,12 +82,12 @@ class _Places:
 def add(event: Event, payload: bytes, using: str) -> None:
     """Write an event in the transaction that is open on database `using`; at once without one."""
     if not add_late(lambda: (event, payload), using):
-        write(transaction.get_connection(using), [_row(event, payload)])
+        write(connections[using], [_row(event, payload)])
 
 
 def add_late(make: Make, using: str) -> bool:
     """Have what `make` returns written before the commit; False where there will be none."""
-    connection = transaction.get_connection(using)
+    connection = connections[using]
     # Where the site turned autocommit off, turning it on again may commit without a commit().
     if not (connection.in_atomic_block and connection.commit_on_exit):
         return False
