@@ -370,7 +370,7 @@ class TestFull:
 
         waiting, ticks = asyncio.run(site())
         assert waiting >= 150 - room // memory_of(Record("k", b"x" * 200))
-        assert ticks < 0.3
+        assert ticks < 1.5  # far below what the sink hangs; a busy machine has pauses of its own
         assert delivery.flush(10)
         assert len(sink.accepted()) == 150
 
