@@ -17,7 +17,7 @@ from tests.support.databases import Cluster
 def main() -> None:
     """Start PostgreSQL and the sink; measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="of the saves")
+    parser.add_argument("--rounds", type=int, default=21, help="of the saves")
     parser.add_argument("--events", type=int, default=200_000, help="of the backlog")
     parser.add_argument("--large", type=int, default=1_000_000, help="of the large backlog")
     parser.add_argument("--rate", type=int, default=200, help="events a second, for the latency")
