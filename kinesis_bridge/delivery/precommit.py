@@ -229,8 +229,8 @@ def write(connection: BaseDatabaseWrapper, rows: Sequence[Row], *, commit: bool 
 def _takes_commit(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether COMMIT may go with the last statement: its own commit() is then no round trip.
 
-    With psycopg 3, where the parameters are put in by the client: "Simple Query", PostgreSQL's
-    manual, 54.2.2, takes several statements, and of a statement that fails it skips the rest.
+    With psycopg 3, where the parameters are put in by the client: after a statement that fails the
+    rest is skipped ("Multiple Statements in a Simple Query", PostgreSQL's manual).
     """
     return (
         connection.vendor == "postgresql"

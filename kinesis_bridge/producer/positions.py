@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 REMEMBERED_LANES = 100_000
 REMEMBERED_RECORDS = 20_000
+"""Of the last requests: where lanes have to be compared, an older one's place is forgotten."""
 _Marks = dict[str, tuple[int, str]]
 """Sequence numbers by shard: digits before the text, so that they compare as the integers."""
 
