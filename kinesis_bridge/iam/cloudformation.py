@@ -10,12 +10,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from .grants import POLICY_NAME, Resource, Role, Site
+from .parts import POLICY_NAME, Resource, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .grants import Grants
+    from .order import Turn
+    from .parts import Part
 
 
 def to_cloudformation(grants: Grants) -> str:
@@ -23,18 +25,20 @@ def to_cloudformation(grants: Grants) -> str:
     return "".join(_text(*stack) for stack in _stacks(grants))
 
 
-def _stacks(grants: Grants) -> Iterator[tuple[str, str | None, list[Site | Role | Resource]]]:
-    for account, parts in grants.accounts.items():
-        everywhere = [part for part in parts if not isinstance(part, Resource)]
-        streams = [part for part in parts if isinstance(part, Resource)]
+def _stacks(grants: Grants) -> Iterator[tuple[Turn, str | None, list[Part]]]:
+    for turn in grants.turns:
+        everywhere = [part for part in turn.parts if not isinstance(part, Resource)]
+        streams = [part for part in turn.parts if isinstance(part, Resource)]
         for region in sorted({stream.region for stream in streams}):
-            yield account, region, [part for part in streams if part.region == region]
+            yield turn, region, [part for part in streams if part.region == region]
         if everywhere:
-            yield account, None, [*everywhere]
+            yield turn, None, [*everywhere]
 
 
-def _text(account: str, region: str | None, parts: list[Site | Role | Resource]) -> str:
+def _text(turn: Turn, region: str | None, parts: list[Part]) -> str:
     where = f"region {region}" if region else "any region, --capabilities CAPABILITY_NAMED_IAM"
+    if turn.number > 1:
+        where = f"its stack number {turn.number}, beside those before; {where}"
     resources: dict[str, Any] = {}
     roles: dict[str, str] = {}
     for part in parts:
@@ -45,16 +49,16 @@ def _text(account: str, region: str | None, parts: list[Site | Role | Resource])
         if isinstance(part, Role):
             if before := [roles[arn] for arn in part.trusted if arn in roles]:
                 resource["DependsOn"] = before
-            roles[part.config.role_arn] = name
+            roles[part.arn] = name
     template = {
         "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": f"kinesis_bridge in account {account}",
+        "Description": f"kinesis_bridge in account {turn.account}",
         "Resources": resources,
     }
-    return "\n".join(["---", f"# Stack of account {account}: {where}", *_yaml(template), ""])
+    return "\n".join(["---", f"# Stack of account {turn.account}: {where}", *_yaml(template), ""])
 
 
-def _resource(part: Site | Role | Resource) -> tuple[str, dict[str, Any]]:
+def _resource(part: Part) -> tuple[str, dict[str, Any]]:
     if isinstance(part, Role):
         properties: dict[str, Any] = {
             "RoleName": part.name,

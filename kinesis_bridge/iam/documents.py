@@ -19,8 +19,10 @@ Document = dict[str, Any]
 
 WRITE_ACTIONS = ("kinesis:PutRecord", "kinesis:PutRecords")
 FIREHOSE_ACTION = "firehose:PutRecordBatch"
+FIREHOSE_READ_ACTION = "firehose:DescribeDeliveryStream"
 SHARDS_ACTION = "kinesis:ListShards"
 READ_ACTIONS = (
+    "kinesis:DescribeStreamSummary",
     "kinesis:GetRecords",
     "kinesis:GetShardIterator",
     SHARDS_ACTION,
@@ -60,10 +62,11 @@ def permission_policy(
 ) -> Document:
     """Account B: what the role may do, on exactly these streams.
 
-    `read` adds reading back; `list_shards` names those of the streams whose shards the producer
-    asks for; `kms_key` is the ARN of the customer managed key that encrypts them ("Permissions to
-    use user-generated KMS keys", Kinesis Data Streams Developer Guide). Firehose needs no key of
-    its writers: it has a grant ("Data protection in Amazon Data Firehose").
+    `read` adds reading back and asking for a stream's state, which is all there is to read of
+    Firehose; `list_shards` names those of the streams whose shards the producer asks for; `kms_key`
+    is the ARN of the customer managed key that encrypts them ("Permissions to use user-generated
+    KMS keys", Kinesis Data Streams Developer Guide). Firehose needs no key of its writers: it has a
+    grant ("Data protection in Amazon Data Firehose").
     """
     arns = sorted(set(stream_arns))  # two aliases may name one stream
     firehose = [arn for arn in arns if ":firehose:" in arn]
@@ -81,6 +84,9 @@ def permission_policy(
         statements.append(_statement("UseTheKeyOfTheStream", actions, kms_key))
     if firehose:
         statements.append(_statement("WriteToFirehose", FIREHOSE_ACTION, _one_or_all(firehose)))
+    if firehose and read:
+        described = _statement("DescribeFirehose", FIREHOSE_READ_ACTION, _one_or_all(firehose))
+        statements.append(described)
     return document(statements)
 
 
@@ -109,6 +115,20 @@ def resource_policy(
             for sid, actions in wanted.items()
         ]
     )
+
+
+def key_statement(writer: str) -> Document:
+    """Account B: what the policy of the stream's KMS key must have for `writer`, an ARN.
+
+    The key of the policy is its only resource: "Key policies in AWS KMS", AWS KMS Developer Guide.
+    """
+    return {
+        "Sid": "LetTheWriterEncrypt",
+        "Effect": "Allow",
+        "Principal": {"AWS": writer},
+        "Action": ENCRYPT_ACTION,
+        "Resource": "*",
+    }
 
 
 def _one_or_all(texts: list[str]) -> str | list[str]:

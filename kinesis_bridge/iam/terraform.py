@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from kinesis_bridge.exceptions import PolicyError
 
-from .grants import POLICY_NAME, Resource, Role, Site
+from .parts import POLICY_NAME, Resource, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .documents import Document
     from .grants import Grants
+    from .parts import Part
 
 Value = str | int | list[str]
 
@@ -31,9 +32,9 @@ class Expression(str):
 
 
 def to_terraform(grants: Grants) -> str:
-    """Return every account's file, one below the other under its header."""
+    """Return the files one below the other under their headers, in the order to apply them in."""
     files = []
-    for account, parts in grants.accounts.items():
+    for account, parts, number in grants.turns:
         taken: set[str] = set()
         roles: dict[str, str] = {}
         blocks: list[str] = []
@@ -41,18 +42,17 @@ def to_terraform(grants: Grants) -> str:
             label = _label(part.name, taken)
             blocks += map("\n".join, _blocks(part, label, roles))
             if isinstance(part, Role):
-                roles[part.config.role_arn] = label
+                roles[part.arn] = label
+        file = f"account-{account}" if number == 1 else f"account-{account}-{number}"
         header = (
-            f"# ---- account-{account}.tf ----\n"
+            f"# ---- {file}.tf ----\n"
             f"# A configuration of its own: its aws provider is of account {account}.\n\n"
         )
         files.append(header + "\n\n".join(blocks) + "\n")
     return "\n".join(files)
 
 
-def _blocks(
-    part: Site | Role | Resource, label: str, roles: Mapping[str, str]
-) -> Iterator[list[str]]:
+def _blocks(part: Part, label: str, roles: Mapping[str, str]) -> Iterator[list[str]]:
     if isinstance(part, Role):
         yield from _role(part, label, [roles[arn] for arn in part.trusted if arn in roles])
         return

@@ -50,18 +50,67 @@ def documents(made):
     return found
 
 
-def run_script(script, account, tmp_path):
-    """Run the script with an `aws` that only takes notes; return each command's options."""
+# An account's IAM, as far as the script needs it: what exists stays in files. Notes are of what
+# changes something.
+FAKE = """\
+#!/bin/sh
+if [ "$1" = sts ]; then echo {account}; exit; fi
+role= policy= query=
+for word; do
+    case "$word" in
+    --role-name=*) role={there}/role-${{word#*=}} ;;
+    --policy-name=*) policy={there}/policy-${{word#*=}} ;;
+    --policy-arn=*) policy={there}/policy-${{word##*/}} ;;
+    --path=*) path=${{word#*=}} ;;
+    --query=*) query=${{word#*=}} ;;
+    esac
+done
+fail() {{ echo "An error occurred ($1) when calling $2" >&2; exit 254; }}
+case "$2" in
+get-role) what=$role ;;
+get-policy) what=$policy ;;
+*)
+    printf '%s\\0' "$@" >> '{notes}'
+    printf '\\n\\0' >> '{notes}'
+    ;;
+esac
+case "$2" in
+get-*)
+    [ ! -e {there}/denied ] || fail AccessDenied "$2"
+    [ -e "$what" ] || fail NoSuchEntity "$2"
+    if [ "$query" = Role.Arn ]; then cat "$what"; else echo '{{"the": "old one"}}'; fi
+    ;;
+create-role)
+    [ ! -e "$role" ] || fail EntityAlreadyExists "$2"
+    echo "arn:aws:iam::{account}:role$path${{role#*role-}}" > "$role"
+    ;;
+create-policy)
+    [ ! -e "$policy" ] || fail EntityAlreadyExists "$2"
+    echo v > "$policy"
+    ;;
+create-policy-version)
+    [ "$(wc -l < "$policy")" -lt 5 ] || fail LimitExceeded "$2"
+    echo v >> "$policy"
+    ;;
+update-*) [ -e "$role" ] || fail NoSuchEntity "$2" ;;
+esac
+"""
+
+
+def run_script(script, account, tmp_path, *arguments):
+    """Run the script with an `aws` that only takes notes; return each command's options.
+
+    Run again, it finds what the run before has made: ``tmp_path / account`` has it.
+    """
+    there = tmp_path / account
+    there.mkdir(exist_ok=True)
     notes = tmp_path / f"notes-{account}"
     notes.write_text("")
     fake = tmp_path / "aws"
-    fake.write_text(
-        f'#!/bin/sh\nif [ "$1" = sts ]; then echo {account}; exit; fi\n'
-        f"printf '%s\\0' \"$@\" >> '{notes}'; printf '\\n\\0' >> '{notes}'\n"
-    )
+    fake.write_text(FAKE.format(account=account, there=there, notes=notes))
     fake.chmod(0o755)
     done = subprocess.run(
-        ["sh", "-s"],
+        ["sh", "-s", "--", *arguments],
         input=script,
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
         capture_output=True,
@@ -70,15 +119,18 @@ def run_script(script, account, tmp_path):
     )
     commands = [command.split("\0")[:-1] for command in notes.read_text().split("\n\0")[:-1]]
     return done, [
-        (" ".join(words[:2]), dict(word[2:].split("=", 1) for word in words[2:]))
+        (" ".join(words[:2]), dict(word[2:].partition("=")[::2] for word in words[2:]))
         for words in commands
     ]
 
 
 def said_by_cli(script, made, tmp_path):
+    """The documents that the script gives to `aws`, step by step."""
     found = []
-    for account in made.accounts:
-        done, commands = run_script(script, account, tmp_path)
+    turns = made.turns
+    steps = len({turn.account for turn in turns}) < len(turns)
+    for step, turn in enumerate(turns, 1):
+        done, commands = run_script(script, turn.account, tmp_path, *([str(step)] if steps else []))
         assert done.returncode == 0, done.stderr
         names = ("assume-role-policy-document", "policy-document", "policy")
         found += [

@@ -106,6 +106,7 @@ def test_permission_policy_allows_to_read_back_where_that_is_asked_for():
             "Sid": "ReadTheStreamBack",
             "Effect": "Allow",
             "Action": [
+                "kinesis:DescribeStreamSummary",
                 "kinesis:GetRecords",
                 "kinesis:GetShardIterator",
                 "kinesis:ListShards"

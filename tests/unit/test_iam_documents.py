@@ -10,7 +10,12 @@ from kinesis_bridge.exceptions import PolicyError
 from tests.support.iam import AUDIT, FIREHOSE, GATE, KEY, ORDERS, SITE, WRITER, grants, settings
 
 WRITE = ["kinesis:PutRecord", "kinesis:PutRecords"]
-READ = ["kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"]
+READ = [
+    "kinesis:DescribeStreamSummary",
+    "kinesis:GetRecords",
+    "kinesis:GetShardIterator",
+    "kinesis:ListShards",
+]
 THROUGH = {"ROLE": "writer", "REGION": "eu-west-1"}
 SHARDS = {"STREAM": "orders", **THROUGH, "OPTIONS": {"AGGREGATE": "shard"}}
 
@@ -67,11 +72,28 @@ def allowed(document):
         ),
         (
             {"default": {"STREAM": FIREHOSE, **THROUGH}},
-            {"read": True},
+            {},
             {"WriteToFirehose": ("firehose:PutRecordBatch", FIREHOSE)},
         ),
+        (
+            {"default": {"STREAM": FIREHOSE, **THROUGH}},
+            {"read": True},
+            {
+                "WriteToFirehose": ("firehose:PutRecordBatch", FIREHOSE),
+                "DescribeFirehose": ("firehose:DescribeDeliveryStream", FIREHOSE),
+            },
+        ),
     ],
-    ids=["plain", "shard", "one of two by shard", "read", "key", "key and read", "firehose"],
+    ids=[
+        "plain",
+        "shard",
+        "one of two by shard",
+        "read",
+        "key",
+        "key and read",
+        "firehose",
+        "firehose and read",
+    ],
 )
 def test_role_may_do_what_settings_and_flags_need(streams, asked, expected):
     made = grants(settings(**streams), **asked)

@@ -53,6 +53,11 @@ CHAIN = {
     "gate": {"ROLE_ARN": GATE, "TAGS": {"site": "shop"}},
     "writer": {"ROLE_ARN": WRITER, "VIA": "gate", "EXTERNAL_ID": "shop-7f3a"},
 }
+ZIGZAG = {
+    "one": {"ROLE_ARN": "arn:aws:iam::222222222222:role/One"},
+    "two": {"ROLE_ARN": "arn:aws:iam::333333333333:role/Two", "VIA": "one"},
+    "writer": {"ROLE_ARN": WRITER, "VIA": "two"},
+}
 MADE = {
     "plain": grants(),
     "everything": grants(settings(CHAIN, **TEXTS), kms_key=KEY),
@@ -63,6 +68,7 @@ MADE = {
         settings({**CHAIN, "gate": {"ROLE_ARN": GATE.replace("333333333333", "222222222222")}})
     ),
     "no role": grants(settings(default={"STREAM": ORDERS}), read=True),
+    "there and back": grants(settings(ZIGZAG)),
 }
 
 
@@ -90,6 +96,15 @@ def test_script_gives_the_documents_to_aws(made, tmp_path):
 
     said, meant = in_order(said_by_cli(script, made, tmp_path), made)
     assert said == meant
+
+
+@pytest.mark.parametrize("name", ["everything", "user", "root", "no role", "there and back"])
+def test_script_run_again_gives_the_same_documents(name, tmp_path):
+    made = MADE[name]
+    script = iam.to_cli(made)
+    first = said_by_cli(script, made, tmp_path)
+
+    assert said_by_cli(script, made, tmp_path) == first
 
 
 @pytest.mark.parametrize("made", ALL)
@@ -124,6 +139,72 @@ def test_script_makes_each_accounts_part_with_that_accounts_credentials(tmp_path
     assert (other.returncode, nothing) == (1, [])
     assert "Nothing to make in account 999999999999" in other.stderr
     assert script.index("account 222222222222") < script.index("account 111111111111")
+
+
+def test_script_changes_a_role_that_exists_and_shows_whom_it_trusted(tmp_path):
+    script = iam.to_cli(MADE["plain"])
+    run_script(script, "222222222222", tmp_path)
+
+    done, again = run_script(script, "222222222222", tmp_path)
+
+    assert [command for command, _ in again] == [
+        "iam update-assume-role-policy",
+        "iam update-role",
+        "iam put-role-policy",
+    ]
+    assert again[1][1]["max-session-duration"] == "3600"
+    assert '{"the": "old one"}' in done.stderr
+
+
+def test_script_leaves_a_role_of_another_path_alone(tmp_path):
+    run_script(iam.to_cli(MADE["chain in one account"]), "222222222222", tmp_path)
+    (tmp_path / "222222222222" / "role-EventWriter").write_text("arn:x:role/other/EventWriter\n")
+
+    done, commands = run_script(iam.to_cli(MADE["plain"]), "222222222222", tmp_path)
+
+    assert (done.returncode, commands) == (1, [])
+    assert "exists as arn:x:role/other/EventWriter, and the settings have" in done.stderr
+    assert "mend ROLE_ARN" in done.stderr
+
+
+def test_script_that_may_not_look_makes_nothing(tmp_path):
+    (tmp_path / "222222222222").mkdir()
+    (tmp_path / "222222222222" / "denied").touch()
+
+    done, commands = run_script(iam.to_cli(MADE["plain"]), "222222222222", tmp_path)
+
+    assert (done.returncode, commands) == (1, [])
+    assert "(AccessDenied)" in done.stderr
+
+
+def test_script_says_which_policy_has_too_many_versions(tmp_path):
+    script = iam.to_cli(MADE["root"])
+    runs = [run_script(script, "111111111111", tmp_path) for _ in range(6)]
+
+    assert [done.returncode for done, _ in runs] == [0, 0, 0, 0, 0, 1]
+    [(command, options)] = runs[1][1]
+    assert command == "iam create-policy-version"
+    assert options["policy-arn"] == "arn:aws:iam::111111111111:policy/kinesis-bridge"
+    assert "set-as-default" in options
+    assert "delete-policy-version --policy-arn=arn:aws:iam::111111111111:" in runs[5][0].stderr
+
+
+def test_account_with_several_turns_has_a_step_a_file_and_a_stack_for_each(tmp_path):
+    made = MADE["there and back"]
+    script = iam.to_cli(made)
+
+    said = [run_script(script, "222222222222", tmp_path, step) for step in ("1", "3", "2", "")]
+
+    roles = [[options["role-name"] for _, options in commands] for _, commands in said]
+    assert roles == [["One", "One"], ["EventWriter", "EventWriter"], [], []]
+    assert [done.returncode for done, _ in said] == [0, 0, 1, 1]
+    steps = "step 1 in 222222222222, step 2 in 333333333333, step 3 in 222222222222, step 4 in 111"
+    assert steps in said[3][0].stderr
+    headers = [line for line in iam.to_terraform(made).splitlines() if line.startswith("# ----")]
+    assert headers[2] == "# ---- account-222222222222-2.tf ----"
+    stacks = iam.to_cloudformation(made).split("---\n")[1:]
+    assert "its stack number 2" in stacks[2]
+    assert "DependsOn" not in stacks[2]
 
 
 def test_a_stack_for_each_account():
