@@ -11,14 +11,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from . import arns, iam
-from .findings import DENIED, EXPIRED, FINDINGS, UNKNOWN, Finding, Hop
+from . import arns, iam, redaction
+from .conf import get_config
+from .findings import DENIED, EXPIRED, FINDINGS, UNKNOWN, Document, Finding, Hop
 
 if TYPE_CHECKING:
     from .conf import RoleConfig, StreamConfig
     from .exceptions import AwsError
 
-__all__ = ["DENIED", "Path", "explain", "explain_as", "find"]
+__all__ = ["DENIED", "Path", "explain", "explain_as", "explain_named", "find"]
 
 
 @dataclass(kw_only=True)
@@ -42,14 +43,15 @@ class Path:
         account_b = role.account if role else _account_of(stream)
         external = role and role.external_id
         return {
-            "account_a": _account(caller) if caller else "account A",
+            "account_a": _account(caller, "account" if role and role.via else "account A"),
             "account_b": f"account B ({account_b})" if account_b else "account B",
             "caller": site,
-            "principal": iam.principal_of(caller) if caller else site,
+            "principal": self._principal() or site,
             "role": f"role {role.role_arn} (ROLES[{role.alias!r}])" if role else site,
             "role_arn": role.role_arn if role else site,
             "role_name": role.name if role else "none",
             "duration": str(role.duration_seconds if role else 0),
+            "stream_arn": self._stream_arn() or "none",
             "external_id": (
                 "must ask for the same ExternalId as the setting EXTERNAL_ID"
                 if external
@@ -63,24 +65,43 @@ class Path:
             **self.facts,
         }
 
-    def document(self, which: str) -> tuple[str, object]:
+    def _principal(self) -> str | None:
+        """Return whom a trust policy names for the caller: a session's ARN lacks the path."""
+        if self.role and self.role.via:
+            return get_config().role(self.role.via).role_arn
+        return iam.principal_of(self.caller_arn) if self.caller_arn else None
+
+    def _stream_arn(self) -> str | None:
+        return iam.stream_arn(self.stream, self.role, self.region) if self.stream else None
+
+    def document(self, which: Document) -> tuple[str, object]:
         """Return the title and the JSON of one policy document."""
         names = self.names()
-        principal = iam.principal_of(self.caller_arn) if self.caller_arn else iam.UNKNOWN_PRINCIPAL
+        principal = self._principal() or iam.UNKNOWN_PRINCIPAL
         if which == "identity" and self.role:
             title = f"{names['account_a']}: identity policy of {names['principal']}"
             return title, iam.identity_policy(self.role)
         if which == "trust" and self.role:
             title = f"{names['account_b']}: trust policy of role {self.role.name}"
             return title, iam.trust_policy(self.role, principal)
-        holder = f"role {self.role.name}" if self.role else names["principal"]
-        arn = iam.stream_arn(self.stream, self.role, self.region) if self.stream else "*"
-        title = f"{names['account_b']}: permission policy of {holder}"
-        return title, iam.permission_policy([arn], read=self.read)
+        if which == "key":
+            title = f"{names['account_b']}: statement of the key's policy"
+            return title, iam.key_statement(self.role.role_arn if self.role else principal)
+        shards = self.stream is not None and self.stream.options.get("AGGREGATE") == "shard"
+        arn = self._stream_arn() or "*"
+        if which == "resource":
+            title = f"{names['account_b']}: resource policy of the stream {names['stream_name']}"
+            return title, iam.resource_policy(arn, principal, read=self.read, list_shards=shards)
+        holder = f"{names['account_b']}: permission policy of role {names['role_name']}"
+        if self.role is None:
+            holder = f"{names['account_a']}: identity policy of {names['principal']}"
+        policy = iam.permission_policy([arn], read=self.read, list_shards=[arn] if shards else ())
+        return holder, policy
 
 
 def explain(error: BaseException, path: Path) -> AwsError:
     """Return `error` as ours, explained for `path`; raise it ``from`` the original."""
+    redaction.forget_frames(error)
     code, message, response = _read(error)
     if path.hop == "assume-role" and not path.caller_arn:
         # "User: arn:... is not authorized to perform: sts:AssumeRole ..." names the caller.
@@ -90,7 +111,7 @@ def explain(error: BaseException, path: Path) -> AwsError:
     if hop == "stream" and path.role is None and code in EXPIRED:
         hop = "credentials"  # no role between: it is account A's own session that has ended
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    finding = find(hop, code, message, status)
+    finding = find(hop, code, message, status, without_role=path.role is None)
     return explain_as(finding, path, code=code, message=message, skew=_skew(response))
 
 
@@ -110,12 +131,22 @@ def explain_as(
     )
 
 
-def find(hop: Hop, code: str, message: str = "", status: int = 0) -> Finding:
+def explain_named(name: str, path: Path, **facts: object) -> AwsError:
+    """Return the error of the row `name`, its texts filled in from `path` and `facts`."""
+    path.facts.update({fact: str(value) for fact, value in facts.items()})
+    finding = next(finding for finding in FINDINGS if finding.name == name)
+    return explain_as(finding, path, code=name, message=path.facts.get("message", ""))
+
+
+def find(
+    hop: Hop, code: str, message: str = "", status: int = 0, *, without_role: bool = False
+) -> Finding:
     """Return the row for AWS's `code` and `message` at `hop`; an unknown 5xx is AWS's own fault."""
     for finding in FINDINGS:
         if (
             hop in finding.hops
             and code in finding.codes
+            and without_role >= finding.without_role
             and (not finding.says or re.search(finding.says, f"{code} {message}"))
         ):
             return finding
@@ -150,5 +181,8 @@ def _account_of(stream: StreamConfig | None) -> str | None:
     return parsed.account if parsed else None
 
 
-def _account(arn: str) -> str:
-    return f"account A ({arn.split(':')[4]})" if arn.count(":") >= 5 else "account A"
+def _account(arn: str | None, label: str) -> str:
+    if arn is None or arn.count(":") < 5:
+        return label
+    number = arn.split(":")[4]
+    return f"{label} ({number})" if label == "account A" else f"{label} {number}"

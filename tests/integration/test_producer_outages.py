@@ -38,7 +38,11 @@ def sink(module_sink):
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("access_denied", "stream-denied"), ("not_found", "stream-missing"), ("kms_disabled", "kms")],
+    [
+        ("access_denied", "stream-denied"),
+        ("not_found", "stream-missing"),
+        ("kms_disabled", "kms-unusable"),
+    ],
 )
 def test_what_nobody_can_retry_away_ends_a_send_at_once(sink, kind, name, transport):
     told = []

@@ -1,0 +1,91 @@
+"""The site itself: its settings, its outbox, its relays. Only the doctor finds these."""
+
+from __future__ import annotations
+
+from .finding import Finding
+
+SITE: tuple[Finding, ...] = (
+    Finding(
+        name="settings",
+        hops=("settings",),
+        side="site",
+        cause="The settings cannot be used: {message}",
+        fix="{fix} `manage.py check` shows everything at once.",
+    ),
+    Finding(
+        name="outbox-unreachable",
+        hops=("outbox",),
+        side="site",
+        cause="Database {database}, which has the outbox, cannot be read: {message}",
+        fix="Correct DATABASES[{database}], or start the server; events cannot be published now.",
+        retryable=True,
+    ),
+    Finding(
+        name="outbox-missing",
+        hops=("outbox",),
+        side="site",
+        cause="Events are written to database {database}, which lacks the outbox's tables.",
+        fix="Run: manage.py migrate --database {database_name}",
+    ),
+    Finding(
+        name="outbox-forbidden",
+        hops=("outbox",),
+        side="site",
+        cause=(
+            "Events are written to database {database}, and a router's allow_migrate keeps the"
+            " outbox's tables out of it."
+        ),
+        fix=(
+            "Let the router allow kinesis_bridge there, then: manage.py migrate --database"
+            " {database_name}"
+        ),
+    ),
+    Finding(
+        name="relay-missing",
+        hops=("outbox",),
+        side="site",
+        cause="No relay runs for database {database}: {pending} events wait, and none is sent.",
+        fix="Start one, under a supervisor: manage.py kinesis_relay",
+    ),
+    Finding(
+        name="backlog",
+        hops=("outbox",),
+        side="site",
+        cause=(
+            "{pending} events wait in database {database}, the oldest for {age}, though a relay"
+            " runs."
+        ),
+        fix=(
+            "Its log says what holds it up. If it is only slow: start more relays, or have shards"
+            " added."
+        ),
+        retryable=True,
+    ),
+    Finding(
+        name="dead-letters",
+        hops=("outbox",),
+        side="site",
+        cause=(
+            "{count} events in database {database} could not pass; {blocking} of them hold up later"
+            " ones of their key."
+        ),
+        fix=(
+            "See why: manage.py kinesis_deadletter list. Then send them again (requeue) or give"
+            " them up (discard)."
+        ),
+    ),
+    Finding(
+        name="orphans",
+        hops=("outbox",),
+        side="site",
+        cause="{pending} events in database {database} are for {message}, which the settings lack.",
+        fix="Put the stream back into STREAMS, under the same alias: else they are never sent.",
+    ),
+    Finding(
+        name="delivery-keeps",
+        hops=("outbox",),
+        side="site",
+        cause="DELIVERY of {stream} is {message!r}: events go nowhere.",
+        fix='Set DELIVERY (KINESIS_DELIVERY) to "outbox".',
+    ),
+)  # fmt: skip
