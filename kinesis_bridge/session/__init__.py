@@ -86,9 +86,9 @@ def temporary_credentials(role: str) -> TemporaryCredentials:
 
     session = get_session(role)
     credentials: object = session.get_credentials()
-    assert isinstance(credentials, AssumedRoleCredentials)  # noqa: S101 - what open_assumed sets
+    assert isinstance(credentials, AssumedRoleCredentials)  # noqa: S101 - what open_assumed sets  # nosec B101
     frozen = credentials.get_frozen_credentials()
-    assert credentials.expires_at is not None  # noqa: S101 - they have been fetched now
+    assert credentials.expires_at is not None  # noqa: S101 - they have been fetched now  # nosec B101
     return TemporaryCredentials(
         frozen.access_key or "",
         frozen.secret_key or "",

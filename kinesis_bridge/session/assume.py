@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3.session
@@ -17,13 +18,18 @@ from botocore.parsers import ResponseParserError
 
 from kinesis_bridge import redaction
 from kinesis_bridge.conf import default_source, get_config
-from kinesis_bridge.diagnosis import Path, explain
+from kinesis_bridge.diagnosis import Path, explain, explain_as, find
 from kinesis_bridge.exceptions import AwsError
-from kinesis_bridge.signals import credentials_refreshed
+from kinesis_bridge.findings import EXPIRED
 
+from .announce import announce
+from .clock import from_now, seconds_left
 from .credentials import AssumedRoleCredentials
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from kinesis_bridge.conf import RoleConfig
 
 # The last is a bare Exception: a reply that is not AWS's, from a proxy or a login page.
@@ -146,8 +152,23 @@ def who_am_i(session: boto3.session.Session, path: Path) -> str:
         region = path.region or session.region_name
         with closing(session.client("sts", region_name=region, config=STS_CONFIG)) as sts:
             path.region, path.endpoint = region, sts.meta.endpoint_url
-            arn: str = sts.get_caller_identity()["Arn"]
+            arn: str = _whole("Arn", sts.get_caller_identity)["Arn"]
         return arn
+
+
+def _whole(part: str, ask: Callable[..., Any], **request: Any) -> dict[str, Any]:
+    """Return the answer to one request, which must have `part`.
+
+    A page of somebody in between (a login, a proxy) makes botocore raise KeyError, or return
+    nothing.
+    """
+    try:
+        answer: dict[str, Any] = ask(**request)
+    except KeyError as error:
+        raise ResponseParserError(f"There is no {error} in the reply.") from None
+    if part not in answer:
+        raise ResponseParserError(f"There is no {part} in the reply.")
+    return answer
 
 
 class explained:  # noqa: N801 - a context manager, used as a statement
@@ -176,46 +197,70 @@ class _Assume:
     def __call__(self) -> dict[str, Any]:
         with redaction.quiet():
             self._prepare()
-            answer = self._ask()
+            asked_at = from_now(0)
+            try:
+                answer = self._ask()
+            except AwsError as error:
+                if error.name != "credentials-expired" or not self._renew_source():
+                    raise
+                self._prepare()
+                answer = self._ask()
         credentials = answer["Credentials"]
         redaction.protect(
             credentials["SecretAccessKey"], credentials["SessionToken"], credentials["AccessKeyId"]
         )
-        credentials_refreshed.send_robust(
+        expires_at = credentials["Expiration"]
+        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        seconds = seconds_left(expires_at, date=date, asked_at=asked_at)
+        if seconds <= 0:
+            del answer, credentials  # a report of the error may show its frames
+            raise self._over(expires_at, seconds)
+        # Never longer than asked for: a clock that is behind would have it so.
+        seconds = min(seconds, float(self._role.duration_seconds))
+        announce(
             AssumedRoleCredentials,
             role=self._role.alias,
             role_arn=self._role.role_arn,
-            expires_at=credentials["Expiration"],
+            expires_at=expires_at,
         )
         return {
             "access_key": credentials["AccessKeyId"],
             "secret_key": credentials["SecretAccessKey"],
             "token": credentials["SessionToken"],
-            "expiry_time": credentials["Expiration"].isoformat(),
             "account_id": self._role.account,
+            "seconds": seconds,
+            "expires_at": expires_at,
             "arn": answer["AssumedRoleUser"]["Arn"],
         }
 
     def _prepare(self) -> None:
         """Open STS with the source's credentials, which may be missing or expired."""
-        with explained(Path(hop="credentials", role=self._role, region=self._region)):
+        path = Path(hop="credentials", role=self._role, region=self._region)
+        with explained(path):
             if self._sts is None:
                 self._sts = self._source.client("sts", region_name=self._region, config=STS_CONFIG)
             source = self._source.get_credentials()
             if source is None:
                 raise NoCredentialsError
-            frozen = source.get_frozen_credentials()
+            try:
+                frozen = source.get_frozen_credentials()
+            except RuntimeError as error:
+                # botocore's way to say that a provider gave credentials that are expired.
+                expired = find("credentials", EXPIRED[0])
+                raise explain_as(expired, path, code=EXPIRED[0], message=str(error)) from error
             redaction.protect(frozen.secret_key, frozen.token)
 
+    def _renew_source(self) -> bool:
+        """Drop the source's credentials where they are of a role, so that they can be renewed."""
+        source: object = self._source.get_credentials()
+        return isinstance(source, AssumedRoleCredentials) and source.drop()
+
     def _ask(self) -> dict[str, Any]:
-        path = Path(
-            hop="assume-role",
-            role=self._role,
-            region=self._region,
-            endpoint=self._sts.meta.endpoint_url,
-        )
+        path = self._path()
         try:
-            answer: dict[str, Any] = self._sts.assume_role(**_parameters(self._role))
+            answer: dict[str, Any] = _whole(
+                "AssumedRoleUser", self._sts.assume_role, **_parameters(self._role)
+            )
         except BOTO_ERRORS as error:
             failure = explain(error, path)
             if failure.documents and not path.caller_arn:
@@ -225,8 +270,45 @@ class _Assume:
                         self._source, Path(hop="credentials", region=self._region)
                     )
                 failure = explain(error, path)
-            raise failure from error
+            raise _of_role(failure, path) from error
         return answer
+
+    def _over(self, expires_at: datetime, seconds: float) -> AwsError:
+        """Return the error of credentials that were over before they came."""
+        finding = replace(
+            find("assume-role", "RequestExpired"),
+            cause=(
+                "STS at {endpoint} gave credentials of {role} that ended at {ended}, {ago} seconds"
+                " ago by this machine's clock."
+            ),
+        )
+        path = self._path()
+        path.facts = {"ended": expires_at.isoformat(), "ago": f"{-seconds:.0f}"}
+        return explain_as(finding, path, code="", message="")
+
+    def _path(self) -> Path:
+        return Path(
+            hop="assume-role",
+            role=self._role,
+            region=self._region,
+            endpoint=self._sts.meta.endpoint_url,
+        )
+
+
+def _of_role(failure: AwsError, path: Path) -> AwsError:
+    """Say which role was asked for, where the finding speaks of the service or the network only."""
+    names = path.names()
+    if names["role"] in failure.message:
+        return failure
+    return type(failure)(
+        f"STS at {names['endpoint']} gave no session of {names['role']}. {failure.message}",
+        name=failure.name,
+        side=failure.side,
+        retryable=failure.retryable,
+        code=failure.code,
+        hint=failure.hint,
+        documents=failure.documents,
+    )
 
 
 def _parameters(role: RoleConfig) -> dict[str, Any]:
