@@ -76,9 +76,9 @@ def send_test(
     for the hop that failed, and EventError for data that cannot be sent.
     """
     started = time.monotonic()
-    stream = _impatient(get_config().stream(alias))
+    stream = impatient(get_config().stream(alias))
     role = get_config().role_of(stream)
-    records = _records(stream, data, key, count)
+    records = make_records(stream, data, key, count)
 
     from .session.assume import who_am_i  # noqa: PLC0415 - imports boto3
 
@@ -94,9 +94,9 @@ def send_test(
         )
         progress("session", assumed)
     progress("stream", f"{stream.name} in {region}")
-    first = _send(stream, records)
+    first = send_all(stream, records)
     progress("put", f"{count} sent; first: {first.shard_id} {first.sequence_number}")
-    seen = _read_back(stream, first, records[0]) if read_back else None
+    seen = was_read_back(stream, first, records[0]) if read_back else None
     return Report(
         stream=stream.name,
         role_arn=role.role_arn if role else None,
@@ -113,7 +113,7 @@ def send_test(
     )
 
 
-def _impatient(stream: StreamConfig) -> StreamConfig:
+def impatient(stream: StreamConfig) -> StreamConfig:
     """Return `stream` with the time-outs that a person has, and nobody else's producer."""
     options = stream.options
     connect = min(CONNECT_SECONDS, options["CONNECT_TIMEOUT"])
@@ -121,7 +121,7 @@ def _impatient(stream: StreamConfig) -> StreamConfig:
     return replace(stream, options={**options, "CONNECT_TIMEOUT": connect, "READ_TIMEOUT": read})
 
 
-def _records(stream: StreamConfig, data: Any, key: str | None, count: int) -> list[Record]:
+def make_records(stream: StreamConfig, data: Any, key: str | None, count: int) -> list[Record]:
     """Make the records as publish would: the same envelope, the same limits."""
     serialize = get(stream.options["SERIALIZER"])
     records = []
@@ -138,7 +138,7 @@ def _records(stream: StreamConfig, data: Any, key: str | None, count: int) -> li
     return records
 
 
-def _send(stream: StreamConfig, records: list[Record]) -> PutResult:
+def send_all(stream: StreamConfig, records: list[Record]) -> PutResult:
     """Send all; return where the first landed, or raise what the first failure means."""
     producer = Producer(stream)
     try:
@@ -149,11 +149,12 @@ def _send(stream: StreamConfig, records: list[Record]) -> PutResult:
     finally:
         producer.close()
     first = answers[0]
-    assert isinstance(first, PutResult)  # noqa: S101 - the loop above raised otherwise
+    assert isinstance(first, PutResult)  # noqa: S101 - the loop above raised otherwise  # nosec B101
     return first
 
 
-def _read_back(stream: StreamConfig, landed: PutResult, sent: Record) -> bool | None:
+def was_read_back(stream: StreamConfig, landed: PutResult, sent: Record) -> bool | None:
+    """Tell whether what landed there is `sent`; None where reading is impossible or not allowed."""
     if stream.is_firehose:
         return None
     reader = Reader(stream)

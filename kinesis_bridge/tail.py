@@ -59,7 +59,8 @@ class Reader:
             )
         self._stream = stream
         self._client = kinesis_client(stream)
-        self._target = {"StreamARN": stream.arn} if stream.arn else {"StreamName": stream.name}
+        self._by_arn = {"StreamARN": stream.arn} if stream.arn else {}
+        self._target = self._by_arn or {"StreamName": stream.name}
 
     def tail(
         self, start: Start = "oldest", *, limit: int | None = None, follow: bool = False
@@ -112,7 +113,7 @@ class Reader:
         )["ShardIterator"]
         deadline = time.monotonic() + seconds
         while True:
-            answer = self._call("get_records", ShardIterator=iterator, Limit=1)
+            answer = self._call("get_records", ShardIterator=iterator, Limit=1, **self._by_arn)
             for entry in answer["Records"]:
                 if entry["SequenceNumber"] == landed.sequence_number:
                     return next(_stored(landed.shard_id, entry), None)
@@ -150,7 +151,9 @@ class Reader:
         """Return a page: its records, the next iterator (None: closed shard), at the tip or not."""
         while True:
             try:
-                answer = self._call("get_records", ShardIterator=iterator, Limit=1000)
+                answer = self._call(
+                    "get_records", ShardIterator=iterator, Limit=1000, **self._by_arn
+                )
                 break
             except AwsError as error:
                 if error.name != "throttled":

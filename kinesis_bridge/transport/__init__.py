@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .base import MAX_RECORDS, Transport
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Literal
 
     from kinesis_bridge.conf import StreamConfig
 
@@ -30,8 +30,10 @@ def open_transport(stream: StreamConfig) -> Transport:
     return FastTransport.beside(reference) or reference
 
 
-def kinesis_client(stream: StreamConfig) -> Any:
+def kinesis_client(
+    stream: StreamConfig, service: Literal["kinesis", "firehose"] = "kinesis"
+) -> Any:
     """Return boto3's client for `stream`; imports boto3. See :func:`.aws.open_client`."""
     from .aws import open_client  # noqa: PLC0415 - imports boto3
 
-    return open_client(stream)
+    return open_client(stream, service)

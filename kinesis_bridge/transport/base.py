@@ -44,6 +44,10 @@ class Transport(ABC):
         """Return the open shards (ListShards); raises AwsError."""
 
     @abstractmethod
+    def url(self) -> str:
+        """Return the URL that records are sent to; needs credentials, sends nothing to it."""
+
+    @abstractmethod
     def close(self) -> None:
         """Close the connections."""
 

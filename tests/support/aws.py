@@ -57,10 +57,17 @@ class AwsServer:
 
     def __init__(self, handler):
         self.requests: list[Request] = []
+        self.date = None  # of replies to what is not signed; None: now
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                self.send_response_only(302)
+                self.send_header("Date", outer.date or self.date_time_string())
+                self.send_header("Content-Length", "0")
+                self.end_headers()
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -138,12 +145,16 @@ class Answers:
         self._lock = threading.Lock()
         self.working = {
             "GetCallerIdentity": self.caller,
+            "SimulatePrincipalPolicy": lambda _: sts_error("AccessDenied", "not authorized"),
             "AssumeRole": self.assume,
             "PutRecords": self.put,
             "ListShards": self.shards,
             "GetShardIterator": self.iterator,
             "GetRecords": self.read,
+            "DescribeStreamSummary": self.describe,
+            "DescribeDeliveryStream": self.describe_firehose,
         }
+        self.summary = {}
 
     def __call__(self, request):
         replaced = self.replaced.get(request.action)
@@ -158,7 +169,33 @@ class Answers:
     def assume(self, request):
         return assumed(request, self.seconds, next(self.numbers))
 
+    def describe(self, request):
+        summary = {
+            "StreamARN": "arn:aws:kinesis:eu-west-1:222222222222:stream/orders",
+            "StreamStatus": "ACTIVE",
+            "StreamModeDetails": {"StreamMode": "ON_DEMAND"},
+            "RetentionPeriodHours": 24,
+            "EncryptionType": "NONE",
+            "OpenShardCount": 4,
+            "MaxRecordSizeInKiB": 1024,
+        }
+        return kinesis_reply({"StreamDescriptionSummary": {**summary, **self.summary}})
+
+    def describe_firehose(self, request):
+        told = {
+            "DeliveryStreamARN": "arn:aws:firehose:eu-west-1:222222222222:deliverystream/lake",
+            "DeliveryStreamName": "lake",
+            "DeliveryStreamStatus": "ACTIVE",
+            "DeliveryStreamType": "DirectPut",
+            "VersionId": "1",
+            "Destinations": [],
+            "HasMoreDestinations": False,
+        }
+        return kinesis_reply({"DeliveryStreamDescription": {**told, **self.summary}})
+
     def put(self, request):
+        if request.parameters.get("DryRun"):
+            return kinesis_error("DryRunOperationException", "It would have succeeded.")
         return kinesis_reply(
             {
                 "FailedRecordCount": 0,
@@ -247,6 +284,8 @@ def environment(tmp_path, **changed):
         "KINESIS_PROFILE": "",
         "KINESIS_DELIVERY": "direct",
         "KINESIS_SOURCE": "/demo-shop",
+        "KINESIS_S3_ROLE_ARN": "",
+        "KINESIS_FIREHOSE_ARN": "",
         "KINESIS_LOCAL_AWS": "False",
         "KINESIS_LOCAL_AWS_URL": f"http://127.0.0.1:{closed_port()}",
         **changed,
@@ -318,6 +357,17 @@ def assumed(request, seconds=3600.0, number=1):
 <SessionToken>token-of-session-{number:022d}</SessionToken>
 <Expiration>{expires.isoformat().replace("+00:00", "Z")}</Expiration></Credentials>
 </AssumeRoleResult></AssumeRoleResponse>""".encode(),
+        {"Content-Type": "text/xml"},
+    )
+
+
+def simulated(decision):
+    return Reply(
+        200,
+        f"""<SimulatePrincipalPolicyResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">
+<SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated><EvaluationResults><member>
+<EvalActionName>sts:AssumeRole</EvalActionName><EvalDecision>{decision}</EvalDecision></member>
+</EvaluationResults></SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>""".encode(),
         {"Content-Type": "text/xml"},
     )
 
