@@ -30,6 +30,27 @@ INSTALLED_APPS = [
 ]
 
 KINESIS_BRIDGE = settings_from_env(env)
+ROLES = KINESIS_BRIDGE.setdefault("ROLES", {})
+if s3_role := env.str("KINESIS_S3_ROLE_ARN", default=""):
+    # Reached in the same way as the stream's role: get_session("s3-viewer").client("s3").
+    ROLES["s3-viewer"] = {**ROLES.get("default", {}), "ROLE_ARN": s3_role}
+if firehose := env.str("KINESIS_FIREHOSE_ARN", default=""):
+    KINESIS_BRIDGE["STREAMS"]["logs"] = {
+        "STREAM": firehose,
+        "ROLE": "default" if "default" in ROLES else None,
+        "DELIVERY": "background",
+        "OPTIONS": {"BUFFER_BYTES": 8 * 1024 * 1024, "SHUTDOWN_SECONDS": 2.0},
+    }
+    LOGGING = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {
+            "console": {"class": "logging.StreamHandler", "level": "WARNING"},
+            "kinesis": {"class": "kinesis_bridge.logs.KinesisHandler", "stream": "logs"},
+        },
+        "root": {"level": "INFO", "handlers": ["console", "kinesis"]},
+        "loggers": {"django": {"level": "INFO", "handlers": []}},  # by the root's alone
+    }
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -77,6 +77,16 @@ class Stream:
         else:
             transaction.on_commit(PendingEvent(self, event, payload, using), using=using)
 
+    def offer(self, event: Event) -> bool:
+        """Deliver `event` at once, past any transaction, and never wait; False: it was not taken.
+
+        For what is no part of a transaction, as logs. Only a delivery with an ``offer``
+        (``background``) takes it. Receivers of ``event_published`` do not hear of it: they could
+        be slow. Raises EventError for what could never pass, and what ``offer`` raises.
+        """
+        offer = getattr(self.delivery, "offer", None)
+        return offer is not None and bool(offer(event, self._payload(event)))
+
     def send_late(self, make: Callable[[], Event], using: str, *, most_bytes: int) -> bool:
         """:meth:`send` what `make` returns just before the commit; False: not so, nothing is sent.
 

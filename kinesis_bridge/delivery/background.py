@@ -146,11 +146,7 @@ class BackgroundDelivery(Delivery):
             return
         when_full = self.stream.options["WHEN_FULL"]
         if when_full == "drop":
-            self._buffer.count_dropped()
-            if total := self._troubles.due("full", 1):
-                logger.error(
-                    "Stream %s: %d events dropped, the buffer is full", self.stream.alias, total
-                )
+            self._drop()
             return
         # A receiver of a signal, or a handler of logs, may publish in a thread that empties this
         # very buffer: there nobody would ever make room.
@@ -167,6 +163,25 @@ class BackgroundDelivery(Delivery):
             " AWS takes them slower than they come, or not at all (the log says why)."
             ' Fix: mend the way to AWS, or raise OPTIONS["BUFFER_BYTES"].'
         )
+
+    def offer(self, event: Event, payload: bytes) -> bool:
+        """:meth:`deliver`, but never wait: False where there is no room, whatever WHEN_FULL says.
+
+        What finds no room is counted as dropped. Raises as :meth:`deliver`, except BufferFull.
+        """
+        self._check_process()
+        self._begin()
+        taken = self._buffer.put(Record(event.key, payload))
+        if not taken:
+            self._drop()
+        return taken
+
+    def _drop(self) -> None:
+        self._buffer.count_dropped()
+        if total := self._troubles.due("full", 1):
+            logger.error(
+                "Stream %s: %d events dropped, the buffer is full", self.stream.alias, total
+            )
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait up to `timeout` seconds until what was taken by now is acknowledged or rejected."""
@@ -241,9 +256,11 @@ class BackgroundDelivery(Delivery):
             # What of it arrived is unknown. Sent again from its start, it keeps its order.
             kept, rejected = batch, 0
             if self._troubles.due(f"exception {type(error).__name__}", 1):
-                logger.exception(
-                    "Stream %s: %d events wait and are tried again", self.stream.alias, len(batch)
-                )
+                ours = isinstance(error, KinesisBridgeError)
+                logger.error(  # noqa: TRY400 - a trace of what explains itself helps nobody
+                    "Stream %s: %d events wait and are tried again%s",
+                    self.stream.alias, len(batch), f": {error}" if ours else "", exc_info=not ours,
+                )  # fmt: skip
         self._buffer.settle(batch, kept, rejected)
         if len(kept) < len(batch):
             self._failures = 0

@@ -1,5 +1,6 @@
 """``manage.py place_orders``: something to publish."""
 
+import logging
 from argparse import ArgumentParser
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from demo_project.shop.models import Customer, Line, Order
 from kinesis_bridge.conf import get_config
 from kinesis_bridge.tail import Reader
 
+logger = logging.getLogger(__name__)
 PRODUCTS = (("Tea", Decimal("4.50")), ("Cup", Decimal("7.20")), ("Kettle", Decimal("39.90")))
 
 
@@ -27,6 +29,8 @@ class Command(BaseCommand):
             raise CommandError(f"--count must be at least 1, not {options['count']}")
         for number in range(options["count"]):
             order = place_order(number)
+            # To the site's logs, of which the settings make events of another stream.
+            logger.info("Order %s placed", order.pk, extra={"total": order.total})
             self.stdout.write(f"Placed order {order.pk}: {order.total} for {order.customer}")
         if options["read_back"]:
             self.show_stream()
