@@ -9,6 +9,7 @@ STAMP = $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/python manage.py migrate --verbosity 0
 	$(BIN)/python manage.py send_kinesis_test
+	$(BIN)/python manage.py list_buckets
 	$(BIN)/python manage.py place_orders --read-back
 
 test: $(STAMP)
@@ -21,8 +22,27 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
+	$(BIN)/bandit -q -c pyproject.toml -r kinesis_bridge demo_project
+	@$(AUDIT)
 
-.PHONY: bench bench-peers chaos
+# Known vulnerabilities of what is installed here. Where their list cannot be asked (no network, or an
+# index that has none) that is said, and nothing fails; it neither asks back nor waits for ever.
+define AUDIT
+if command -v timeout >/dev/null; then limit="timeout 180"; else limit=; fi; \
+found=$$($$limit $(BIN)/pip-audit --progress-spinner off --timeout 10 --skip-editable </dev/null 2>&1); \
+case "$$found" in \
+*"Found "[0-9]*" known vulnerabilit"*) echo "$$found"; exit 1 ;; \
+esac; \
+if echo "$$found" | grep -q '^No known vulnerabilities' && \
+	! echo "$$found" | grep -qi '^django .*could not be audited'; \
+then echo "pip-audit: no known vulnerabilities"; \
+else echo "pip-audit: its service cannot be reached, not checked"; fi
+endef
+
+.PHONY: errors bench bench-peers chaos
+
+errors: $(STAMP)
+	$(BIN)/python docs/make_errors.py > docs/errors.md
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.producer

@@ -6,23 +6,23 @@ E021         OPTIONS["SERIALIZER"] names no serializer
 E030         ``publishes(fields=...)`` names a field the model does not have
 E031         ``publishes(key=...)`` names a field the model does not have
 E032         ``publishes(stream=...)`` names a stream the settings do not have
-E050         (deploy) LOCAL_AWS is on
+E050-E053    (deploy) :mod:`kinesis_bridge.deploy_checks`
+E060, E061   a KinesisHandler's stream: :mod:`kinesis_bridge.logs`
 W001         ``publishes()`` without ``fields=`` publishes every column, also later ones
+W050-W053    (deploy) :mod:`kinesis_bridge.deploy_checks`
 ===========  ==================================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import FieldDoesNotExist
 from django.utils.module_loading import import_string
 
-from . import serializers
+from . import deploy_checks, serializers  # noqa: F401 - the first registers itself
 from .conf import SETTING, find_problems, get_config
 from .declarations import ALL_FIELDS, declarations
 
@@ -105,19 +105,3 @@ def _check(declaration: Declaration, streams: Any) -> Iterator[CheckMessage]:
             obj=declaration.model,
             id="kinesis_bridge.W001",
         )
-
-
-@register(Tags.security, deploy=True)
-def check_deploy(**_: Any) -> list[CheckMessage]:
-    """Refuse to deploy with the emulator on."""
-    # Read from the settings as written: said also where something else in them is wrong.
-    written = getattr(settings, SETTING, None)
-    if not isinstance(written, Mapping) or written.get("LOCAL_AWS") is not True:
-        return []
-    return [
-        Error(
-            f'{SETTING}["LOCAL_AWS"] is on: nothing would reach AWS.',
-            hint="Set it to False (KINESIS_LOCAL_AWS) on a real site.",
-            id="kinesis_bridge.E050",
-        )
-    ]

@@ -40,7 +40,9 @@ class KinesisClient:
         Raises PartitionKeyError, SerializationError or RecordTooLarge before anything is sent, and
         AwsError when it could not be delivered within OPTIONS["RETRY_SECONDS"].
         """
-        return self._send([self._record(data, partition_key)])[0]
+        record = self._record(data, partition_key)
+        del data  # a report of an error may show this frame
+        return self._send([record])[0]
 
     def put_records(self, records: Iterable[tuple[str | None, Any]]) -> list[PutResult]:
         """Put ``(partition key, data)`` pairs; return where each landed, in order.

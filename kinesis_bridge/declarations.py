@@ -65,7 +65,7 @@ class Declaration:
         """Return a concrete field by name, attname (``customer_id``) or ``pk``."""
         meta = self.model._meta
         if name == "pk":
-            assert meta.pk is not None  # noqa: S101 - every concrete model has one
+            assert meta.pk is not None  # noqa: S101 - every concrete model has one  # nosec B101
             return meta.pk
         for field in meta.concrete_fields:
             if name in {field.name, field.attname}:

@@ -16,9 +16,9 @@ import socket
 import sys
 import threading
 from functools import cache
+from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from xml.sax.saxutils import escape
 
 from . import arns, iam
 from .conf import get_config, on_reset
@@ -34,7 +34,7 @@ STREAM_ACCOUNT = "222222222222"
 SITE_USER_ARN = f"arn:aws:iam::{SITE_ACCOUNT}:user/site"
 # Made up, and known to nobody but the emulator. moto finds the account by the 20-character key.
 SITE_ACCESS_KEY = "AKIALOCALSITE1111111"
-SITE_SECRET_KEY = "local-site-secret-for-the-emulator-only-"  # noqa: S105
+SITE_SECRET_KEY = "local-site-secret-for-the-emulator-only-"  # noqa: S105  # nosec B105
 DEFAULT_REGION = "us-east-1"
 LOOPBACK = "127.0.0.1"
 # Commands that only make sense when other processes see the same stream.

@@ -1,9 +1,13 @@
-"""Keeps credentials and payloads out of botocore's DEBUG logs, and leaves the rest as it was.
+"""Keeps credentials and payloads out of botocore's DEBUG logs and of reports of errors.
 
 At DEBUG botocore logs whole requests and replies: AssumeRole's reply carries the secret and the
 token, and every request header the token. While a request of ours is under way on a thread
 (:func:`quiet`), bodies and parameters are withheld from the records that thread makes; the values
 of live credentials (:func:`protect`) are withheld from every record of boto's loggers.
+
+Django's error page, and services that collect errors, show the local variables of every frame of an
+error and of its causes: botocore's have headers with the token, and payloads
+(:func:`forget_frames`).
 """
 
 from __future__ import annotations
@@ -41,6 +45,31 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         _local.depth = depth
+
+
+def forget_frames(error: BaseException) -> None:
+    """Take the frames from `error`, just caught, and from what it came of; ``raise`` begins anew.
+
+    What they were and said stays in the chain; only where within boto they were raised is lost.
+    What the site was handling itself when it called us keeps its frames.
+    """
+    if error.__traceback__ is None:
+        return
+    running = set()  # the callers of the frame that caught it
+    frame = error.__traceback__.tb_frame.f_back
+    while frame is not None:
+        running.add(frame)
+        frame = frame.f_back
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        found = left.pop()
+        trace = found and found.__traceback__
+        if found is None or id(found) in seen or (trace and trace.tb_frame in running):
+            continue
+        seen.add(id(found))
+        found.__traceback__ = None
+        left += [found.__cause__, found.__context__]
 
 
 class _Redact(logging.Filter):

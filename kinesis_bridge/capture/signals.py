@@ -68,7 +68,7 @@ def _connect(model: type[models.Model]) -> None:
     if model._meta.abstract:
         return
     concrete = model._meta.concrete_model
-    assert concrete is not None  # noqa: S101 - only abstract models have none
+    assert concrete is not None  # noqa: S101 - only abstract models have none  # nosec B101
     _connect_first(post_save, _on_save, model)
     # Deletes are signalled once per table, parents included. Connected only where a declaration
     # asks for them: a receiver ends Django's fast deletes of that model.
@@ -269,5 +269,5 @@ def _blame(declaration: Declaration, data: dict[str, Any], error: EventError) ->
 
 def _pk_name(instance: models.Model) -> str:
     pk = instance._meta.pk
-    assert pk is not None  # noqa: S101 - every concrete model has one
+    assert pk is not None  # noqa: S101 - every concrete model has one  # nosec B101
     return pk.attname

@@ -78,7 +78,7 @@ class Reader:
 
     def __init__(self, declaration: Declaration) -> None:
         pk = declaration.model._meta.pk
-        assert pk is not None  # noqa: S101 - every concrete model has one
+        assert pk is not None  # noqa: S101 - every concrete model has one  # nosec B101
         fields = (declaration.key_field, *declaration.payload_fields.values())
         self._model = declaration.model
         self._pk = _Column(pk)

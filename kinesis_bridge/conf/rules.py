@@ -154,6 +154,9 @@ class _Reader:
         path = f'["ROLES"]["{alias}"]'
         given = self.mapping(raw, path, f'{{"ROLE_ARN": "{EXAMPLE_ROLE}"}}')
         self.known(given, ROLE_KEYS, path)
+        if given.get("PROFILE") and given.get("VIA"):
+            reason = "has no effect with VIA: set it on the role that is assumed first"
+            self.refuse("E019", f'{path}["PROFILE"]', reason, "None")
         return RoleConfig(
             alias=alias,
             role_arn=self.role_arn(given.get("ROLE_ARN"), path) if isinstance(raw, Mapping) else "",

@@ -63,7 +63,7 @@ class RoleConfig:
     def arn(self) -> arns.Arn:
         """The role's ARN in parts."""
         parsed = arns.parse(self.role_arn)
-        assert parsed is not None  # noqa: S101 - conf.rules refused anything else
+        assert parsed is not None  # noqa: S101 - conf.rules refused anything else  # nosec B101
         return parsed
 
     @property

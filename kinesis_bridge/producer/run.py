@@ -119,11 +119,11 @@ class Run:
         return []
 
     def _repack(self, schedule: Schedule[Any]) -> None:
-        assert isinstance(schedule, PackedSchedule)  # noqa: S101 - only it has a map
-        assert isinstance(self._packing, ByShard)  # noqa: S101
+        assert isinstance(schedule, PackedSchedule)  # noqa: S101 - only it has a map  # nosec B101
+        assert isinstance(self._packing, ByShard)  # noqa: S101  # nosec B101
         self._link.forget_shards()
         packing = self._link.packing(unlike=self._packing)
-        assert packing is not None  # noqa: S101 - AGGREGATE is "shard"
+        assert packing is not None  # noqa: S101 - AGGREGATE is "shard"  # nosec B101
         schedule.repack(packing)
         self._pack(packing)
         self._map_is_old = False

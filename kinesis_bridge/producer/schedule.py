@@ -41,7 +41,7 @@ def jitter(attempts: int) -> float:
 
     "Exponential Backoff And Jitter", AWS Architecture Blog.
     """
-    return random.uniform(0, min(MAX_PAUSE_SECONDS, BASE_PAUSE_SECONDS * 2 ** min(attempts, 20)))  # noqa: S311
+    return random.uniform(0, min(MAX_PAUSE_SECONDS, BASE_PAUSE_SECONDS * 2 ** min(attempts, 20)))  # noqa: S311  # nosec B311
 
 
 def all_acknowledged(answers: Iterable[Result]) -> bool:

@@ -60,7 +60,7 @@ class StreamState:
                 self._since, self._attempts = now, 0
             self.error = error
             longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._attempts)
-            self._until = now + random.uniform(longest / 4, longest)  # noqa: S311
+            self._until = now + random.uniform(longest / 4, longest)  # noqa: S311  # nosec B311
             self._attempts = min(self._attempts + 1, 16)
             speaks = self._quietly.may_speak()
         if speaks:

@@ -62,8 +62,8 @@ class Store:
 
     def lanes_with_work(self, most: int) -> list[int]:
         """Return the lanes of the first `most` rows: a hint, taken without a lock."""
-        first = f"SELECT o.lane FROM {self._unblocked()} ORDER BY o.id LIMIT {most:d}"
-        found = self._all(f"SELECT DISTINCT lane FROM ({first}) AS first", [self.stream])
+        first = f"SELECT o.lane FROM {self._unblocked()} ORDER BY o.id LIMIT {most:d}"  # nosec B608
+        found = self._all(f"SELECT DISTINCT lane FROM ({first}) AS first", [self.stream])  # nosec B608
         return [lane for (lane,) in found]
 
     @contextmanager
@@ -80,7 +80,7 @@ class Store:
         with transaction.atomic(using=self.database, durable=True):
             # By stream and number: on another condition MariaDB locks more rows than it returns.
             found = self._all(
-                f"SELECT number FROM {self._lane}"
+                f"SELECT number FROM {self._lane}"  # nosec B608
                 f" WHERE stream = %s AND number IN ({_places(lanes)}) FOR UPDATE SKIP LOCKED",
                 [self.stream, *lanes],
             )
@@ -92,7 +92,7 @@ class Store:
         From the very first row on, each time: one with a lower id may be committed later.
         """
         rows = self._all(
-            "SELECT o.id, o.lane, o.partition_key, o.payload, o.event_id"
+            "SELECT o.id, o.lane, o.partition_key, o.payload, o.event_id"  # nosec B608
             f" FROM {self._unblocked()} AND o.lane IN ({_places(lanes)})"
             f" ORDER BY o.id LIMIT {most:d}",
             [self.stream, *lanes],
@@ -144,12 +144,12 @@ class Store:
             if connection.vendor == "postgresql":
                 # An array in its text form: psycopg takes long over lists.
                 array = f"{{{','.join(map(str, ids))}}}"
-                cursor.execute(f"DELETE FROM {self._outbox} WHERE id = ANY(%s::bigint[])", [array])
+                cursor.execute(f"DELETE FROM {self._outbox} WHERE id = ANY(%s::bigint[])", [array])  # nosec B608
                 return
             most = connection.features.max_query_params or len(ids)
             for start in range(0, len(ids), most):
                 some = ids[start : start + most]
-                cursor.execute(f"DELETE FROM {self._outbox} WHERE id IN ({_places(some)})", some)
+                cursor.execute(f"DELETE FROM {self._outbox} WHERE id IN ({_places(some)})", some)  # nosec B608
 
     def _unblocked(self) -> str:
         """Name the stream's rows, without those whose key a dead letter holds up."""

@@ -121,7 +121,7 @@ class Worker:
             if self._rhythm.once and busy is None:
                 return False
             if not busy:
-                self.wake.wait(random.uniform(0.5, 1) * self._rhythm.poll)  # noqa: S311
+                self.wake.wait(random.uniform(0.5, 1) * self._rhythm.poll)  # noqa: S311  # nosec B311
         return True
 
     def _suffer(self, error: Exception) -> None:
@@ -139,7 +139,7 @@ class Worker:
                 f"Database {self.store.database!r} failed; what was not acknowledged waits in its"
                 f" outbox: {str(error).strip()} Fix: mend the database, then run it again."
             ) from error
-        self._stop.wait(random.uniform(0.2, RECONNECT_SECONDS))  # noqa: S311
+        self._stop.wait(random.uniform(0.2, RECONNECT_SECONDS))  # noqa: S311  # nosec B311
 
     def _turn(self) -> bool | None:
         """Send one batch. False: all lanes with work are taken. None: nothing waits."""
@@ -152,7 +152,7 @@ class Worker:
             self._hinted_turns = 0
             return None
         if len(lanes) > LANES_AT_ONCE:
-            lanes = random.sample(lanes, LANES_AT_ONCE)
+            lanes = random.sample(lanes, LANES_AT_ONCE)  # nosec B311
         most = self._rhythm.batch if self._state.error is None else PROBE_ROWS
         failure: AwsError | None = None
         with self.store.owning(sorted(lanes)) as owned:

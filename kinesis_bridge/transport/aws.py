@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
 
@@ -12,6 +14,7 @@ from kinesis_bridge.aggregation import Shard
 from kinesis_bridge.conf import get_config
 from kinesis_bridge.diagnosis import Path, explain
 from kinesis_bridge.event import PutResult, RejectedRecord
+from kinesis_bridge.exceptions import AwsError
 from kinesis_bridge.session import region_of, session_of
 from kinesis_bridge.session.assume import BOTO_ERRORS
 
@@ -36,8 +39,9 @@ class Boto3Transport(Transport):
 
     def put(self, records: Sequence[Record]) -> Sequence[Result]:
         """Send one PutRecords."""
-        entries = [_entry(record) for record in records]
-        answer = self._call("put_records", Records=entries, **self.target)
+        answer = self._call(
+            "put_records", Records=[_entry(record) for record in records], **self.target
+        )
         answers = [read_answer(entry) for entry in answer.get("Records", ())]
         if len(answers) != len(records):
             # boto3 takes a reply that was cut short for an empty success.
@@ -62,6 +66,29 @@ class Boto3Transport(Transport):
                 return found
             request = {"NextToken": answer["NextToken"]}
 
+    def url(self) -> str:
+        """Return where records go: a stream's ARN has a host of its account's own."""
+        url: str = self.first_request().url
+        return url
+
+    def first_request(self) -> Any:
+        """Have boto3 make and sign one PutRecords, stop it at the door, and return it."""
+        seen: list[Any] = []
+
+        def stop(request: Any, **_: Any) -> AWSResponse:
+            seen.append(request)
+            return AWSResponse(request.url, 200, HTTPHeaders(), _Empty())
+
+        events = self.client.meta.events
+        events.register_first("before-send.kinesis.PutRecords", stop)
+        try:
+            self._call(
+                "put_records", Records=[{"Data": b"", "PartitionKey": "form"}], **self.target
+            )
+        finally:
+            events.unregister("before-send.kinesis.PutRecords", stop)
+        return seen[0]
+
     def close(self) -> None:
         """Close boto3's connections."""
         self.client.close()
@@ -75,7 +102,13 @@ class Boto3Transport(Transport):
         try:
             with redaction.quiet():
                 return getattr(self.client, operation)(**request)
+        except AwsError as error:  # of the credentials; it came through boto's frames
+            request.clear()
+            redaction.forget_frames(error)
+            raise
         except BOTO_ERRORS as error:
+            request.clear()  # as boto's frames, this one must show no payload
+            redaction.forget_frames(error)
             raise explain(error, self.path(self.client.meta.endpoint_url)) from error
 
 
@@ -102,7 +135,11 @@ class FirehoseTransport(Transport):
                     DeliveryStreamName=self.stream.name,
                     Records=[{"Data": record.data} for record in records],
                 )
+        except AwsError as error:
+            redaction.forget_frames(error)
+            raise
         except BOTO_ERRORS as error:
+            redaction.forget_frames(error)
             raise explain(error, self.path(endpoint)) from error
         answers: list[Result] = [
             PutResult("", entry["RecordId"])
@@ -119,9 +156,24 @@ class FirehoseTransport(Transport):
         """Return none: Firehose has no shards."""
         return []
 
+    def url(self) -> str:
+        """Return the one endpoint of the region."""
+        url: str = self.client.meta.endpoint_url
+        return url
+
     def close(self) -> None:
         """Close boto3's connections."""
         self.client.close()
+
+
+class _Empty:
+    """The body of the reply that boto3 gets at the door."""
+
+    def stream(self, **_: Any) -> list[bytes]:
+        return [b"{}"]
+
+    def read(self, *_: Any) -> bytes:
+        return b"{}"
 
 
 def _entry(record: Record) -> dict[str, Any]:

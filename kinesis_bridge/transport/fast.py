@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.compat import HTTPHeaders
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ClientError
 
 from kinesis_bridge import redaction
 from kinesis_bridge.diagnosis import explain
 from kinesis_bridge.event import PutResult, RejectedRecord
+from kinesis_bridge.exceptions import AwsError
 from kinesis_bridge.session.assume import BOTO_ERRORS
 
 from .base import Transport
@@ -106,11 +106,14 @@ class FastTransport(Transport):
         form = self._form
         if form is None:
             form = self._form = self._ask_boto3()
-        body = self._body(records)
         try:
             with redaction.quiet():
-                response = self._http.send(self._signed(form, body))
+                response = self._http.send(self._signed(form, records))
+        except AwsError as error:  # of the credentials
+            redaction.forget_frames(error)
+            raise
         except BOTO_ERRORS as error:
+            redaction.forget_frames(error)
             raise explain(error, self.path(form.url)) from error
         return self._answers(response, len(records), form)
 
@@ -118,30 +121,17 @@ class FastTransport(Transport):
         """Return the open shards, as boto3 lists them."""
         return self._reference.shards()
 
+    def url(self) -> str:
+        """Return where boto3 would send them."""
+        return self._reference.url()
+
     def close(self) -> None:
         """Close the connections."""
         self._reference.close()
 
     def _ask_boto3(self) -> _Form:
-        """Have boto3 make one request, and stop it at the door."""
-        seen: list[Any] = []
-
-        def stop(request: Any, **_: Any) -> AWSResponse:
-            seen.append(request)
-            return AWSResponse(request.url, 200, HTTPHeaders(), _Empty())
-
-        events = self._reference.client.meta.events
-        events.register_first("before-send.kinesis.PutRecords", stop)
-        try:
-            with redaction.quiet():
-                self._reference.client.put_records(
-                    Records=[{"Data": b"", "PartitionKey": "form"}], **self._reference.target
-                )
-        except BOTO_ERRORS as error:
-            raise explain(error, self.path(self._reference.client.meta.endpoint_url)) from error
-        finally:
-            events.unregister("before-send.kinesis.PutRecords", stop)
-        request = seen[0]
+        """Take what a request of boto3's has to be the same in each."""
+        request = self._reference.first_request()
         headers = {name: _text(value) for name, value in request.headers.items()}
         scope = _SCOPE.match(headers.get("Authorization", ""))
         if scope is None:
@@ -154,11 +144,12 @@ class FastTransport(Transport):
         # One call encodes all records, base64 included; only the stream's name stands before them.
         return self._head + _encode(records) + b"}"
 
-    def _signed(self, form: _Form, body: bytes) -> Any:
+    def _signed(self, form: _Form, records: Sequence[Record]) -> Any:
+        # First, since it may fail: this frame has no payload yet.
         credentials = self._reference.credentials.get_frozen_credentials()
-        request: Any = _Request(form, body)
+        request: Any = _Request(form, self._body(records))
         SigV4Auth(credentials, form.service, form.region).add_auth(request)
-        request.headers["Content-Length"] = str(len(body))  # boto3 does not sign it either
+        request.headers["Content-Length"] = str(len(request.body))  # boto3 does not sign it either
         return request
 
     def _answers(self, response: Any, count: int, form: _Form) -> Sequence[Result]:
@@ -188,16 +179,6 @@ def _read(entry: _Entry) -> Result:
 _encode = msgspec.json.Encoder().encode
 _all_taken = msgspec.json.Decoder(_Reply).decode
 _mixed = msgspec.json.Decoder(_MixedReply).decode
-
-
-class _Empty:
-    """The body of the reply that boto3 gets at the door."""
-
-    def stream(self, **_: Any) -> list[bytes]:
-        return [b"{}"]
-
-    def read(self, *_: Any) -> bytes:
-        return b"{}"
 
 
 def _error(response: Any, content: bytes) -> Any:

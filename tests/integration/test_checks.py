@@ -1,6 +1,7 @@
 """``manage.py check``: every wrong setting and declaration, all at once."""
 
 import io
+import sys
 
 import pytest
 from django.core import checks
@@ -8,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 
 from kinesis_bridge import publishes
-from kinesis_bridge.checks import check_declarations, check_deploy, check_settings
+from kinesis_bridge.checks import check_declarations, check_settings
 from kinesis_bridge.declarations import forget
 from kinesis_bridge.delivery.memory import MemoryDelivery
 from tests.testapp.models import Plain
@@ -22,6 +23,7 @@ GOOD = {
     },
 }
 NOT_CALLABLE = "no serializer"
+CALLED = []  # by a setting whose text is evaluated
 
 # Since Django 6.1 `manage.py check` looks into the databases.
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
@@ -64,7 +66,7 @@ def test_right_settings_and_declarations_pass_without_a_message(bridge):
     call_command("check", stdout=output, stderr=output)
 
     assert "no issues" in output.getvalue()
-    assert [*check_settings(), *check_declarations(), *check_deploy()] == []
+    assert [*check_settings(), *check_declarations()] == []
 
 
 def test_check_command_shows_all_problems_at_once(bridge, declare):
@@ -191,27 +193,37 @@ def test_wrong_fields_are_reported_while_the_settings_are_wrong_too(bridge, decl
     assert ids(check_declarations()) == ["kinesis_bridge.E030"]
 
 
-@pytest.mark.parametrize("others", [{}, {"SOURCE": "my shop"}], ids=["alone", "beside another"])
-def test_e050_deploying_with_the_emulator_is_refused(bridge, others):
-    bridge(LOCAL_AWS=True, **others)
+@pytest.mark.parametrize("setting", ["DELIVERY", "SERIALIZER"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"__import__('{__name__}').integration.test_checks.CALLED.append(1)",
+        f"{__name__}.CALLED.append(1)",
+        f"{__name__}:CALLED",
+        f"{__name__}.serialize(None)",
+        "os.system('exit 1')",
+    ],
+)
+def test_a_dotted_path_is_imported_and_never_evaluated(bridge, setting, text):
+    stream = {"STREAM": "orders"}
+    given = {"DELIVERY": text} if setting == "DELIVERY" else {"OPTIONS": {"SERIALIZER": text}}
+    bridge(STREAMS={"default": {**stream, **given}})
 
-    [message] = check_deploy()
+    [message] = check_settings()
 
-    assert message.id == "kinesis_bridge.E050"
-    assert message.level == checks.ERROR
-    assert message.msg.startswith('KINESIS_BRIDGE["LOCAL_AWS"] is on')
-    assert "KINESIS_LOCAL_AWS" in message.hint
+    assert message.id == f"kinesis_bridge.{'E020' if setting == 'DELIVERY' else 'E021'}"
+    assert CALLED == []
 
 
-def test_only_check_deploy_speaks_of_the_emulator(bridge):
-    bridge(LOCAL_AWS=True)
+def test_a_dotted_path_imports_the_module_that_it_names_and_no_other(bridge, tmp_path, monkeypatch):
+    for name in ("named", "beside"):
+        (tmp_path / f"kinesis_{name}.py").write_text("def serialize(event):\n    return b''\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = "kinesis_named.serialize"
+    bridge(STREAMS={"default": {"STREAM": "orders", "OPTIONS": {"SERIALIZER": path}}})
 
-    assert "kinesis_bridge.E050" not in ids(checks.run_checks())
-    assert "kinesis_bridge.E050" in ids(checks.run_checks(include_deployment_checks=True))
+    assert check_settings() == []
 
-
-@pytest.mark.parametrize("local", [{}, {"LOCAL_AWS": False}, {"LOCAL_AWS": "maybe"}])
-def test_check_deploy_is_silent_where_the_emulator_is_not_on(bridge, local):
-    bridge(**local)
-
-    assert check_deploy() == []
+    assert "kinesis_named" in sys.modules
+    assert "kinesis_beside" not in sys.modules
+    del sys.modules["kinesis_named"]

@@ -122,6 +122,9 @@ class Scripted(Transport):
     def shards(self):
         return []
 
+    def url(self):
+        return "https://kinesis.example"
+
     def close(self):
         pass
 

@@ -178,6 +178,16 @@ WRONG = [
 ]
 
 
+def test_a_profile_that_a_chain_would_ignore_is_refused():
+    chain = changed((*WRITER, "VIA"), "hub")
+    assert problems_of(changed(("ROLES", "hub", "PROFILE"), "site", chain)) == []
+
+    [problem] = problems_of(changed((*WRITER, "PROFILE"), "site", chain))
+
+    assert (problem.id, problem.key) == ("kinesis_bridge.E019", key_of((*WRITER, "PROFILE")))
+    assert "no effect with VIA" in problem.reason
+
+
 def test_what_the_tests_start_from_is_right():
     assert config(GOOD).source == "/shop"
 

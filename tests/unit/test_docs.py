@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,8 @@ def test_every_variable_of_the_environment_has_its_line_in_the_example():
     for name in ("STREAM", "ROLE_ARN", "EXTERNAL_ID", "REGION", "SESSION_NAME", "PROFILE",
                  "DELIVERY", "SOURCE", "LOCAL_AWS", "LOCAL_AWS_URL"):  # fmt: skip
         assert f"\nKINESIS_{name}=" in example
+
+
+def test_the_page_of_errors_is_what_the_table_says():
+    made = runpy.run_path(str(ROOT / "docs" / "make_errors.py"))["page"]()
+    assert (ROOT / "docs" / "errors.md").read_text() == made, "run: make errors"
