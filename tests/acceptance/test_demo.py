@@ -19,7 +19,8 @@ def commands():
 
 @pytest.fixture
 def env(tmp_path):
-    return environment(tmp_path, KINESIS_LOCAL_AWS="True")
+    role = "arn:aws:iam::222222222222:role/S3Viewer"
+    return environment(tmp_path, KINESIS_LOCAL_AWS="True", KINESIS_S3_ROLE_ARN=role)
 
 
 def test_make_demo_shows_the_orders_events_in_account_b_and_can_be_run_again(env):
