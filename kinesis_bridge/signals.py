@@ -7,7 +7,8 @@ signal                      sent with
 ``records_sent``            ``stream`` (alias), ``count``, ``bytes``, ``seconds``
 ``records_rejected``        ``stream`` (alias), ``count``, ``codes`` (AWS code -> count)
 ``relay_paused``            ``stream`` (alias), ``error`` (AwsError): its relay rests
-``credentials_refreshed``   ``role`` (alias), ``role_arn``, ``expires_at`` (aware datetime)
+``credentials_refreshed``   ``role`` (alias), ``role_arn``, ``expires_at`` (aware, by AWS's clock):
+                            once the thread that refreshed holds no lock of theirs
 ==========================  =====================================================================
 
 ``sender`` is the class that sent it. Receivers that raise are logged, never passed on.
