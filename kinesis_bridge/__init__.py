@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client import get_client
+    from .context import event_context
     from .declarations import publishes
     from .event import Event
     from .session import get_session
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Event",
     "apublish",
+    "event_context",
     "get_client",
     "get_session",
     "publish",
@@ -30,6 +32,7 @@ __all__ = [
 _HOMES = {
     "Event": "event",
     "apublish": "streams",
+    "event_context": "context",
     "get_client": "client",
     "get_session": "session",
     "publish": "streams",

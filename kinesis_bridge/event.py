@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import uuid_utils
 
+from .context import Context
 from .exceptions import EventError, PartitionKeyError
 
 if TYPE_CHECKING:
@@ -81,9 +82,16 @@ class Event:
     """What it happened to: the model's primary key."""
     stream: str = "default"
     """Alias of the stream it goes to."""
+    context: Context | None = field(default=None, repr=False)
+    """Who and why, as :func:`kinesis_bridge.context.current` has it: extension attributes."""
 
     def __post_init__(self) -> None:
         check_partition_key(self.key)
+        if self.context is not None and not isinstance(self.context, Context):
+            raise EventError(  # anything else might hold names of the envelope
+                "The event's context must be a kinesis_bridge.context.Context, as current() returns"
+                f" it, not {type(self.context).__name__}."
+            )
         # Required and optional attributes: CloudEvents 1.0.2, "Context Attributes".
         subject = "-" if self.subject is None else self.subject
         texts = (self.id, self.type, self.source, subject)

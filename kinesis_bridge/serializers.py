@@ -115,8 +115,10 @@ def cloudevents(event: Event) -> bytes:
         "time": moment.isoformat() if moment.tzinfo is UTC else moment,
         "datacontenttype": "application/json",
         "partitionkey": event.key,
-        "data": event.data,
     }
+    if event.context is not None:
+        envelope.update(event.context)  # none of the names above: it refuses them
+    envelope["data"] = event.data
     if event.subject is not None:
         envelope["subject"] = event.subject
     return to_json(envelope, "event")

@@ -14,6 +14,7 @@ from django.utils.module_loading import import_string
 
 from . import serializers, signals
 from .conf import get_config
+from .context import MAX_BYTES, current
 from .event import Event, new_id
 from .exceptions import EventError, SerializationError
 from .registry import PerProcess
@@ -34,7 +35,8 @@ class Stream:
         self._serialize = serializers.get(config.options["SERIALIZER"])
         self._is_built_in = serializers.is_built_in(self._serialize)
         self._max_bytes = config.max_record_bytes
-        self._around = 1024 + 6 * len(get_config().source)  # bytes of an envelope, and to spare
+        # Bytes of an envelope and of its context, and to spare.
+        self._around = 1024 + MAX_BYTES + 6 * len(get_config().source)
         make: Callable[[StreamConfig], Delivery] = import_string(config.delivery_class)
         self.delivery = (_overrides[-1] if _overrides else make)(config)
 
@@ -62,6 +64,7 @@ class Stream:
             key=event_id if key is None else key,
             data=data,
             stream=self.config.alias,
+            context=current(),
         )
         self.send(event, using)
         return event
@@ -91,7 +94,8 @@ class Stream:
         """:meth:`send` what `make` returns just before the commit; False: not so, nothing is sent.
 
         All events of a transaction at once cost less than one at a time. But an error would come
-        with the commit: so only for what must have a JSON form, of `most_bytes` without the source.
+        with the commit: so only for what must have a JSON form, of `most_bytes` without source and
+        context. `make` is called when the context may have ended: it is given one that was taken.
         """
         return (
             self._is_built_in
@@ -187,7 +191,8 @@ def publish(
 
     Inside ``transaction.atomic`` on database `using` it belongs to that transaction: it goes out if
     and only if that commits. `data` is anything with a JSON form, or bytes that are JSON. Without a
-    `key` the event's own id is its key: it keeps no order with others.
+    `key` the event's own id is its key: it keeps no order with others. It carries the context of
+    now: see :func:`~kinesis_bridge.context.event_context`.
 
     Raises SerializationError, PartitionKeyError or RecordTooLarge here, before anything is sent.
     """

@@ -6,10 +6,12 @@ from typing import assert_type
 
 from boto3.session import Session
 from django.contrib.auth.models import User
+from django.http import HttpRequest
 
 from kinesis_bridge import (
     Event,
     apublish,
+    event_context,
     get_client,
     get_session,
     publish,
@@ -17,7 +19,9 @@ from kinesis_bridge import (
     streams,
 )
 from kinesis_bridge.client import KinesisClient
+from kinesis_bridge.context import Context, as_json, current
 from kinesis_bridge.event import PutResult
+from kinesis_bridge.middleware import EventContextMiddleware
 from kinesis_bridge.testing import CapturedEvents, assert_published, capture_events
 
 assert_type(publishes("auth.user", key="pk", fields=["id"])(User), type[User])
@@ -30,6 +34,28 @@ assert_type(get_client().put_records([("k1", b"..."), ("k2", {"a": 1})]), list[P
 
 async def in_async_code() -> None:
     assert_type(await apublish("a.b", [1]), Event)
+
+
+@event_context(jobname="import", userid=None, tenantid=lambda: 7)
+def with_context(n: int) -> str:
+    assert_type(current(), Context | None)
+    return as_json(current())
+
+
+@event_context(jobname="import")
+async def with_context_in_async_code() -> str:
+    with event_context(requestid="a1", dryrun=True):
+        return with_context(1)
+
+
+assert_type(with_context(1), str)
+
+
+class TenantContextMiddleware(EventContextMiddleware):
+    attributes = (*EventContextMiddleware.attributes, "tenantid")
+
+    def get_tenantid(self, request: HttpRequest) -> str:
+        return request.get_host()
 
 
 def sessions() -> None:

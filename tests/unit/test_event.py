@@ -4,6 +4,7 @@ from uuid import UUID
 
 import pytest
 
+from kinesis_bridge.context import Context
 from kinesis_bridge.event import Event, Record, check_partition_key, new_id
 from kinesis_bridge.exceptions import EventError, PartitionKeyError
 
@@ -48,6 +49,19 @@ def test_an_attribute_that_cloudevents_does_not_allow_is_refused_by_name(name, v
 
 def test_the_subject_may_be_left_out():
     assert make(subject=None).subject is None
+
+
+def test_the_context_is_kept_and_not_shown():
+    event = make(context=Context({"userid": "ada"}))
+    assert event.context["userid"] == "ada"
+    assert "ada" not in repr(event)
+    assert make().context is None
+
+
+@pytest.mark.parametrize("context", [{"userid": "7"}, {"id": "mine"}, {}, "userid"])
+def test_a_context_that_nobody_checked_is_refused(context):
+    with pytest.raises(EventError, match=f"must be a .*Context.*not {type(context).__name__}"):
+        make(context=context)
 
 
 def test_ids_are_uuid7_and_increase():

@@ -18,6 +18,7 @@ from django.utils.translation import override as language
 
 from kinesis_bridge import serializers
 from kinesis_bridge.conf import StreamConfig
+from kinesis_bridge.context import MAX_BYTES, Context
 from kinesis_bridge.event import Event
 from kinesis_bridge.exceptions import RecordTooLarge, SerializationError
 from kinesis_bridge.serializers import check_size, to_json
@@ -64,6 +65,26 @@ def test_the_sdk_reads_every_attribute():
 
 def test_an_event_without_a_subject_has_no_such_attribute():
     assert "subject" not in read(make({})).get_attributes()
+
+
+def test_the_sdk_reads_the_context_as_extensions():
+    values = {"requestid": 'é\U0001f600 "', "attempt": -(2**31), "dryrun": True, "userid": "7"}
+    there = read(make({"total": 5}, context=Context(values)))
+    for name, value in values.items():
+        assert there.get_extension(name) == value
+    assert there.get_extension("partitionkey") == "k"
+    assert there.get_data() == {"total": 5}
+
+
+def test_a_context_adds_at_most_its_own_bytes():
+    fill = '"' * ((MAX_BYTES - len('{"jobname":""}')) // 2)
+    small, large = make({}), make({}, context=Context({"jobname": fill}))
+    added = len(serializers.cloudevents(large)) - len(serializers.cloudevents(small))
+    assert MAX_BYTES - 4 < added <= MAX_BYTES
+
+
+def test_bare_json_has_no_context():
+    assert serializers.bare_json(make({"a": 1}, context=Context({"userid": "7"}))) == b'{"a":1}'
 
 
 @pytest.mark.parametrize(
