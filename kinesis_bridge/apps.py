@@ -15,7 +15,8 @@ class KinesisBridgeConfig(AppConfig):
     def ready(self) -> None:
         """Find every app's ``kinesis_events.py``, connect the models, register the checks."""
         from . import checks, outbox_checks  # noqa: F401, PLC0415 - register themselves
-        from .capture import signals  # noqa: PLC0415 - models may be imported from here on
+        from .capture import bulk, signals  # noqa: PLC0415 - models may be imported from here on
 
         autodiscover_modules("kinesis_events")
         signals.start()
+        bulk.start()

@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, models, router, transaction
 from django.db.models.signals import class_prepared, post_delete, post_save, pre_delete
 
-from kinesis_bridge.conf import get_config
+from kinesis_bridge.context import current
 from kinesis_bridge.declarations import declarations, declarations_of, declared
-from kinesis_bridge.event import MAX_KEY_CHARACTERS, Event
-from kinesis_bridge.exceptions import EventError, PartitionKeyError, RecordTooLarge
-from kinesis_bridge.serializers import to_json
 from kinesis_bridge.streams import streams
 
+from .events import fits, late_event, publish
 from .values import reader_of
 
 if TYPE_CHECKING:
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from django.dispatch import Signal
 
     from kinesis_bridge.declarations import Change, Declaration
-
-    from .values import Snapshot, Values
 
 _UID = "kinesis_bridge.capture"
 _INSERTED = "_kinesis_bridge_inserted"
@@ -157,14 +153,15 @@ def _on_save(
         if update_fields is not None and not reader.is_touched(update_fields):
             continue
         snapshot = reader.snapshot(instance) if update_fields is None else None
-        if snapshot is not None and _fits(snapshot[-1]):
-            make = partial(_late_event, declaration, change, snapshot, datetime.now(UTC))
+        if snapshot is not None and fits(snapshot[-1]):
+            moment = datetime.now(UTC)
+            make = partial(late_event, declaration, change, snapshot, moment, current())
             most_bytes = reader.most_bytes(snapshot)
             if streams[declaration.stream].send_late(make, using, most_bytes=most_bytes):
                 continue
         values = reader.read_saved(instance, using, update_fields, created=is_new)
         if values is not None:
-            _publish(declaration, change, values, using)
+            publish(declaration, change, values, using)
 
 
 def _before_delete(
@@ -203,68 +200,7 @@ def _is_proxied(instance: models.Model, origin: object) -> bool:
 
 def _on_delete(*, instance: models.Model, using: str, **_: object) -> None:
     for declaration, values in instance.__dict__.pop(_DELETED, ()):
-        _publish(declaration, "deleted", values, using)
-
-
-def _publish(declaration: Declaration, change: Change, values: Values, using: str) -> None:
-    reader = reader_of(declaration)
-    key = values[reader.key]
-    if key is None:
-        raise PartitionKeyError(
-            f"{declaration.label}.{declaration.key} is empty for {_text(values[reader.pk])!r}, and"
-            " it is the partition key of the model's events. Choose a key= that always has a value."
-        )
-    try:
-        event = _event(declaration, change, values, datetime.now(UTC))
-        streams[declaration.stream].send(event, using)
-    except EventError as error:
-        raise _blame(declaration, reader.payload(values), error) from error
-
-
-def _late_event(
-    declaration: Declaration, change: Change, snapshot: Snapshot, moment: datetime
-) -> Event:
-    return _event(declaration, change, reader_of(declaration).values_of(snapshot), moment)
-
-
-def _event(declaration: Declaration, change: Change, values: Values, moment: datetime) -> Event:
-    reader = reader_of(declaration)
-    return Event(
-        time=moment,
-        type=f"{declaration.type}.{change}",
-        source=get_config().source,
-        key=_text(values[reader.key]),
-        subject=_text(values[reader.pk]) or None,
-        data=reader.payload(values),
-        stream=declaration.stream,
-    )
-
-
-def _fits(key: Any) -> bool:
-    return type(key) is not str or 0 < len(key) <= MAX_KEY_CHARACTERS
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _blame(declaration: Declaration, data: dict[str, Any], error: EventError) -> EventError:
-    """Return `error` with the model and the field named."""
-    field = declaration.label
-    if isinstance(error, PartitionKeyError):
-        field += f".{declaration.key}"
-    elif isinstance(error, RecordTooLarge):
-        field += f".{max(data, key=lambda name: len(to_json(data[name])))}" if data else ""
-    else:
-        for name, value in data.items():
-            try:
-                to_json(value)
-            except EventError as reason:
-                return type(error)(
-                    f"{declaration.label}.{name} cannot be published. {reason} Leave the field out"
-                    " of fields=, or give the stream a serializer that knows its type."
-                )
-    return type(error)(f"{field} cannot be published. {error}")
+        publish(declaration, "deleted", values, using)
 
 
 def _pk_name(instance: models.Model) -> str:

@@ -14,7 +14,7 @@ from django.db import models
 from django.utils import timezone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from decimal import Decimal
 
     from kinesis_bridge.declarations import Declaration
@@ -130,6 +130,48 @@ class Reader:
         # Key and subject are values too, and stand in the envelope once more.
         return self._bytes + 12 * sum([len(value) for value in snapshot if type(value) is str])
 
+    @property
+    def attnames(self) -> list[str]:
+        """Names of primary key and columns, as :meth:`of_row` wants a row to have them."""
+        return [column.attname for column in (self._pk, *self._columns)]
+
+    @property
+    def fields(self) -> list[_Field]:
+        """Their fields."""
+        return [column.field for column in (self._pk, *self._columns)]
+
+    def of_row(self, row: Collection[Any]) -> Values:
+        """Return what a row holds that the database has just given."""
+        return {
+            column.attname: value
+            if value is None or type(value) is column.exact
+            else column.plain(value)
+            for column, value in zip((self._pk, *self._columns), row, strict=True)
+        }
+
+    def written(self, assigned: Mapping[str, Any]) -> Values | None:
+        """Return what ``update(**assigned)`` leaves in each row; None: only the database knows."""
+        if self._generated:
+            return None
+        written: Values = {}
+        for column in (self._pk, *self._columns):
+            field = column.field
+            name = field.name if field.name in assigned else field.attname
+            if name not in assigned:
+                continue
+            value = assigned[name]
+            if isinstance(value, models.Model):
+                value = getattr(value, _target_name(field))
+            if value is None or type(value) is column.exact:
+                written[column.attname] = value
+            elif hasattr(value, "resolve_expression") or (
+                column.is_rounded is not None and column.is_rounded(value)
+            ):
+                return None
+            else:
+                written[column.attname] = column.plain(value)
+        return written
+
     def payload(self, values: Values) -> dict[str, Any]:
         """Return the values by the names that are published."""
         return {name: values[attname] for name, attname in self._names}
@@ -140,6 +182,10 @@ class Reader:
         return bool(self._generated) or any(
             _is_written(column.field, update_fields) for column in self._columns
         )
+
+    def is_moved(self, update_fields: Collection[str]) -> bool:
+        """Tell whether a write of `update_fields` gives rows another primary key."""
+        return _is_written(self._pk.field, update_fields)
 
     def read_saved(
         self,
@@ -217,6 +263,10 @@ def _target(field: _Field) -> _Field:
     while isinstance(field, models.ForeignKey):
         field = field.target_field
     return field
+
+
+def _target_name(field: _Field) -> str:
+    return cast("models.ForeignKey[Any, Any]", field).target_field.attname
 
 
 def _is_rounded_by(field: _Field) -> Callable[[Any], bool] | None:

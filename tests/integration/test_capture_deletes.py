@@ -85,6 +85,7 @@ class TestDeletes:
     def test_deletes_that_nobody_declared_stay_fast(self, kinesis_events):
         plain = Untouched.objects.create()
         Note.objects.bulk_create([Note(about=plain) for _ in range(3)])
+        kinesis_events.clear()
         with CaptureQueriesContext(connection) as queries:
             plain.delete()
         deletes = [q["sql"] for q in queries if q["sql"].startswith(("SELECT", "DELETE"))]

@@ -39,7 +39,7 @@ def sink(module_sink):
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        ("access_denied", "stream-denied"),
+        ("access_denied", "stream-denied-caller"),
         ("not_found", "stream-missing"),
         ("kms_disabled", "kms-unusable"),
     ],

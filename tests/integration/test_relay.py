@@ -157,7 +157,7 @@ def test_poison_that_blocks_holds_its_key_until_it_is_requeued(outbox, sink):
     ("fault", "cause"),
     [
         ("http500", "aws-down"),
-        ("access_denied", "stream-denied"),
+        ("access_denied", "stream-denied-caller"),
         ("hang", "no-answer"),
     ],
 )

@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from botocore.config import Config
 
 from benchmarks.sink import Sink
 from kinesis_bridge import get_client, get_session
 from kinesis_bridge.diagnosis import Path
 from kinesis_bridge.exceptions import AssumeRoleError, AwsError, CredentialsError
+from kinesis_bridge.session import assume
 from kinesis_bridge.session.assume import who_am_i
 from kinesis_bridge.signals import credentials_refreshed
 from tests.support.aws import (
@@ -201,13 +203,20 @@ def test_no_put_fails_while_sts_fails_and_the_old_credentials_last(sink, outage)
     assert putting.failed == []
 
 
-def test_one_thread_waits_for_a_slow_sts_and_the_others_go_on(aws, answers):
+@pytest.fixture
+def patient(monkeypatch):
+    """A bridge that waits for STS for as long as the test may take."""
+    config = assume.STS_CONFIG.merge(Config(read_timeout=10 * SECONDS))
+    monkeypatch.setattr(assume, "STS_CONFIG", config)
+
+
+def test_one_thread_waits_for_a_slow_sts_and_the_others_go_on(aws, answers, patient):
     put()
     asked, go_on = threading.Event(), threading.Event()
 
     def slow(request):
         asked.set()
-        go_on.wait(SECONDS)
+        go_on.wait(5 * SECONDS)
 
     answers.replaced["AssumeRole"] = slow
     ahead(3600 - 60)
@@ -372,7 +381,7 @@ def test_a_source_that_gives_expired_credentials_is_explained(aws, process):
 @forks
 @pytest.mark.parametrize("earlier", ["the first use", "a refresh"])
 def test_a_fork_while_another_thread_assumes_the_role_does_not_hang_the_child(
-    aws, answers, earlier
+    aws, answers, patient, earlier
 ):
     if earlier == "a refresh":
         put()
@@ -382,7 +391,7 @@ def test_a_fork_while_another_thread_assumes_the_role_does_not_hang_the_child(
     def slow_once(request):
         if not asked.is_set():
             asked.set()
-            go_on.wait(SECONDS)
+            go_on.wait(5 * SECONDS)
 
     answers.replaced["AssumeRole"] = slow_once
     with ThreadPoolExecutor(1) as pool:

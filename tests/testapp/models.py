@@ -144,6 +144,13 @@ class Document(models.Model):
         self.was_saved = True
 
 
+@publishes("test.pin", fields=["id", "place"])
+class Pin(models.Model):
+    """Outlives what it points to."""
+
+    place = models.ForeignKey(Place, models.SET_NULL, null=True)
+
+
 @publishes("test.note", fields=["id"], on=["created"])
 class Note(models.Model):
     """Its deletes are nobody's business: they stay fast."""

@@ -1,0 +1,100 @@
+"""What a change of a row becomes: an event, made at once or just before COMMIT."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from kinesis_bridge.conf import get_config
+from kinesis_bridge.context import current
+from kinesis_bridge.event import MAX_KEY_CHARACTERS, Event
+from kinesis_bridge.exceptions import EventError, PartitionKeyError, RecordTooLarge
+from kinesis_bridge.serializers import to_json
+from kinesis_bridge.streams import streams
+
+from .values import reader_of
+
+if TYPE_CHECKING:
+    from kinesis_bridge.context import Context
+    from kinesis_bridge.declarations import Change, Declaration
+
+    from .values import Snapshot, Values
+
+
+def publish(declaration: Declaration, change: Change, values: Values, using: str) -> None:
+    """Send the event of one change with the transaction; raises EventError, the field named."""
+    reader = reader_of(declaration)
+    key = values[reader.key]
+    if key is None:
+        raise PartitionKeyError(
+            f"{declaration.label}.{declaration.key} is empty for {text_of(values[reader.pk])!r},"
+            " and it is the partition key of the model's events. Choose a key= that always has a"
+            " value."
+        )
+    try:
+        event = make_event(declaration, change, values, datetime.now(UTC), current())
+        streams[declaration.stream].send(event, using)
+    except EventError as error:
+        raise _blame(declaration, reader.payload(values), error) from error
+
+
+def late_event(
+    declaration: Declaration,
+    change: Change,
+    snapshot: Snapshot,
+    moment: datetime,
+    context: Context | None,
+) -> Event:
+    """Return the event of a row as it was noted at `moment`, within `context`."""
+    values = reader_of(declaration).values_of(snapshot)
+    return make_event(declaration, change, values, moment, context)
+
+
+def make_event(
+    declaration: Declaration,
+    change: Change,
+    values: Values,
+    moment: datetime,
+    context: Context | None = None,
+) -> Event:
+    """Return the event of a row that holds `values`."""
+    reader = reader_of(declaration)
+    return Event(
+        time=moment,
+        type=f"{declaration.type}.{change}",
+        source=get_config().source,
+        key=text_of(values[reader.key]),
+        subject=text_of(values[reader.pk]) or None,
+        data=reader.payload(values),
+        stream=declaration.stream,
+        context=context,
+    )
+
+
+def fits(key: Any) -> bool:
+    """Tell whether a value can be a partition key as it is."""
+    return type(key) is not str or 0 < len(key) <= MAX_KEY_CHARACTERS
+
+
+def text_of(value: Any) -> str:
+    """Return a key or subject as text; those of several columns with commas between."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _blame(declaration: Declaration, data: dict[str, Any], error: EventError) -> EventError:
+    """Return `error` with the model and the field named."""
+    field = declaration.label
+    if isinstance(error, PartitionKeyError):
+        field += f".{declaration.key}"
+    elif isinstance(error, RecordTooLarge):
+        field += f".{max(data, key=lambda name: len(to_json(data[name])))}" if data else ""
+    else:
+        for name, value in data.items():
+            try:
+                to_json(value)
+            except EventError as reason:
+                return type(error)(
+                    f"{declaration.label}.{name} cannot be published. {reason} Leave the field out"
+                    " of fields=, or give the stream a serializer that knows its type."
+                )
+    return type(error)(f"{field} cannot be published. {error}")
