@@ -10,6 +10,7 @@ Used where something listens at ``LOCAL_AWS_URL``; else it starts within this pr
 from __future__ import annotations
 
 import inspect
+import ipaddress
 import json
 import os
 import socket
@@ -42,24 +43,34 @@ _SHARED_COMMANDS = frozenset({"runserver", "kinesis_assume_role", "kinesis_relay
 
 
 class Emulator:
-    """A running emulator, on 127.0.0.1 only."""
+    """A running emulator; on this machine's loopback, unless asked to be seen."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, host: str = LOOPBACK, *, exposed: bool = False) -> None:
         """Start serving in a thread of this process; `port` 0 takes a free one.
 
-        Raises EmulatorError where the port is taken or moto is not installed.
+        Raises EmulatorError where `host` is no loopback address and it is not to be `exposed`,
+        where the port is taken, or moto is not installed.
         """
+        if not exposed and not _is_loopback(host):
+            raise EmulatorError(
+                f"The emulator does not listen on {host}: whoever reaches it there can read and"
+                " write all of it, and has the keys of both accounts. Leave --host out, or say"
+                " --expose as well, within a container's own network for instance."
+            )
         application = _application()
         try:
-            self._socket = socket.create_server((LOOPBACK, port))
+            self._socket = socket.create_server(
+                (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+            )
         except OSError as error:
             raise EmulatorError(
-                f"The emulator cannot listen on {LOOPBACK}:{port}: {error.strerror or error}. Stop"
+                f"The emulator cannot listen on {host}:{port}: {error.strerror or error}. Stop"
                 " what does, or choose another --port (and LOCAL_AWS_URL with it)."
             ) from error
-        self.url = f"http://{LOOPBACK}:{self._socket.getsockname()[1]}"
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
         furnish(get_config())
-        self._server = _make_server(application, self._socket)
+        self._server = _make_server(application, self._socket, host)
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             args=(0.05,),  # how soon it notices that it shall stop
@@ -81,6 +92,13 @@ class Emulator:
         """Let go of the port (in a forked child: without ending the parent's server)."""
         self._server.socket.close()
         self._socket.close()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 # This process's own emulator, or the one of the process that it was forked from.
@@ -263,7 +281,7 @@ def _application() -> Any:
     return DomainDispatcherApplication(create_backend_app)
 
 
-def _make_server(application: Any, listening: socket.socket) -> BaseWSGIServer:
+def _make_server(application: Any, listening: socket.socket, host: str) -> BaseWSGIServer:
     from moto.moto_server.werkzeug_app import MotoRequestHandler  # noqa: PLC0415
     from werkzeug.serving import make_server  # noqa: PLC0415
 
@@ -273,7 +291,7 @@ def _make_server(application: Any, listening: socket.socket) -> BaseWSGIServer:
 
     port = listening.getsockname()[1]
     return make_server(
-        LOOPBACK, port, application, threaded=True, request_handler=Quiet, fd=listening.fileno()
+        host, port, application, threaded=True, request_handler=Quiet, fd=listening.fileno()
     )
 
 

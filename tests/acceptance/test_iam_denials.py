@@ -119,3 +119,9 @@ def test_a_session_that_ends_again_at_once_is_said(world):
 
     assert (caught.value.name, caught.value.side) == ("session-expired", "site")
     assert world.role_arn() in str(caught.value)
+    for ask in (send, examine):
+        conf.reset()
+        Expiring(99, seconds=3600)
+        said = ask()
+        said = said.get("error", said)
+        assert (said.get("finding", said["name"]), said["side"]) == ("session-expired", "site")

@@ -293,3 +293,14 @@ def test_a_forked_child_uses_the_parents_emulator():
     reader = Reader(get_config().stream("default"))
     assert [record.data for record in reader.tail("oldest")] == [b"parent", b"child"]
     reader.close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.com"])
+def test_it_listens_to_nobody_else_unless_asked(host):
+    with pytest.raises(EmulatorError, match="--expose"):
+        local.Emulator(0, host)
+
+
+def test_asked_it_tries():
+    with pytest.raises(EmulatorError, match=r"cannot listen on 192\.0\.2\.1"):  # nobody's
+        local.Emulator(0, "192.0.2.1", exposed=True)

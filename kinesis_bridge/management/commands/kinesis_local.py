@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from kinesis_bridge.conf import get_config
-from kinesis_bridge.local import SITE_ACCOUNT, Emulator
+from kinesis_bridge.local import LOOPBACK, SITE_ACCOUNT, Emulator
 from kinesis_bridge.management.output import BridgeCommand
 
 if TYPE_CHECKING:
@@ -24,7 +24,11 @@ class Command(BridgeCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--port", type=int, default=4566, help="Port on 127.0.0.1.")
+        parser.add_argument("--port", type=int, default=4566, help="Port; 0: any free one.")
+        parser.add_argument("--host", default=LOOPBACK, help="Address of this machine's loopback.")
+        parser.add_argument(
+            "--expose", action="store_true", help="Listen on any --host: others can do everything."
+        )
 
     def run(self, **options: Any) -> None:
         if not 0 <= options["port"] <= 65535:
@@ -33,7 +37,7 @@ class Command(BridgeCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         with suppress(KeyboardInterrupt):
-            emulator = Emulator(options["port"])
+            emulator = Emulator(options["port"], options["host"], exposed=options["expose"])
             try:
                 self.announce(emulator.url, get_config())
                 threading.Event().wait()
