@@ -20,7 +20,7 @@ from .exceptions import EventError, SerializationError
 from .registry import PerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from .conf import StreamConfig
     from .delivery.base import Delivery
@@ -78,6 +78,19 @@ class Stream:
         if self.delivery.transactional:
             self._deliver(event, payload, using)
         else:
+            transaction.on_commit(PendingEvent(self, event, payload, using), using=using)
+
+    def send_all(self, events: Iterable[Event], using: str = DEFAULT_DB_ALIAS) -> None:
+        """:meth:`send` several, in their order, and none where one of them could never pass."""
+        pairs = [(event, self._payload(event)) for event in events]
+        if self.delivery.transactional:
+            self.delivery.deliver_all(pairs, using)
+            if signals.event_published.receivers:
+                for event, _ in pairs:
+                    alias = self.config.alias
+                    signals.event_published.send_robust(Stream, event=event, stream=alias)
+            return
+        for event, payload in pairs:
             transaction.on_commit(PendingEvent(self, event, payload, using), using=using)
 
     def offer(self, event: Event) -> bool:

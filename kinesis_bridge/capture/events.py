@@ -15,6 +15,8 @@ from kinesis_bridge.streams import streams
 from .values import reader_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kinesis_bridge.context import Context
     from kinesis_bridge.declarations import Change, Declaration
 
@@ -36,6 +38,25 @@ def publish(declaration: Declaration, change: Change, values: Values, using: str
         streams[declaration.stream].send(event, using)
     except EventError as error:
         raise _blame(declaration, reader.payload(values), error) from error
+
+
+def publish_all(
+    declaration: Declaration, change: Change, rows: Sequence[Values], using: str
+) -> None:
+    """Send the events of one kind of change of several rows; raises as :func:`publish`."""
+    reader = reader_of(declaration)
+    moment, context = datetime.now(UTC), current()
+    if any(values[reader.key] is None for values in rows):
+        for values in rows:
+            publish(declaration, change, values, using)  # says which row has no key
+        return
+    try:
+        events = [make_event(declaration, change, values, moment, context) for values in rows]
+        streams[declaration.stream].send_all(events, using)
+    except EventError:
+        for values in rows:
+            publish(declaration, change, values, using)  # says which field of which row
+        raise
 
 
 def late_event(

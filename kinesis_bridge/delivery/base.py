@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from django.core.checks import CheckMessage
 
@@ -43,6 +43,11 @@ class Delivery(ABC):
 
         Raises a :class:`~kinesis_bridge.exceptions.KinesisBridgeError` where it cannot.
         """
+
+    def deliver_all(self, events: Sequence[tuple[Event, bytes]], using: str) -> None:
+        """Take several events, in their order, as :meth:`deliver` takes one."""
+        for event, payload in events:
+            self.deliver(event, payload, using)
 
     def deliver_late(
         self,

@@ -11,7 +11,7 @@ from kinesis_bridge.exceptions import EventError
 from .base import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
     from kinesis_bridge.event import Event
@@ -38,12 +38,17 @@ class OutboxDelivery(Delivery):
 
     def deliver(self, event: Event, payload: bytes, using: str) -> None:
         """Write the event with the transaction that is open on database `using`."""
-        if len(event.id) > MAX_ID_CHARACTERS:
-            raise EventError(
-                f"The event's id has {len(event.id)} characters and the outbox keeps"
-                f" {MAX_ID_CHARACTERS}: leave it out, and it is a UUIDv7."
-            )
-        self._precommit.add(event, payload, using)
+        self.deliver_all([(event, payload)], using)
+
+    def deliver_all(self, events: Sequence[tuple[Event, bytes]], using: str) -> None:
+        """Write the events with the transaction that is open on database `using`."""
+        for event, _ in events:
+            if len(event.id) > MAX_ID_CHARACTERS:
+                raise EventError(
+                    f"The event's id has {len(event.id)} characters and the outbox keeps"
+                    f" {MAX_ID_CHARACTERS}: leave it out, and it is a UUIDv7."
+                )
+        self._precommit.add(events, using)
 
     def deliver_late(self, make: Callable[[], tuple[Event, bytes]], using: str) -> bool:
         """Write what `make` returns just before the commit, if there is to be one."""

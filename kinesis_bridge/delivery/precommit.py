@@ -37,7 +37,8 @@ _WRAPPED = ("commit", "savepoint", "savepoint_rollback")
 _INSTALLED = "_kinesis_bridge_precommit"
 
 
-Make = Callable[[], "tuple[Event, bytes]"]
+Made = tuple["Event", bytes]
+Make = Callable[[], Made]
 
 
 class _Waiting:
@@ -51,11 +52,11 @@ class _Waiting:
         """Within which they came."""
         self.first = first
         """Place of the first event on the connection."""
-        self.makes: list[Make] = []
+        self.makes: list[Make | Made] = []
 
     def rows(self) -> list[Row]:
         """Return their rows: none if they were written before."""
-        return [_row(*make()) for make in self.makes]
+        return [_row(*(made if isinstance(made, tuple) else made())) for made in self.makes]
 
     def drop(self, after: int) -> None:
         """Forget the events after that place."""
@@ -79,21 +80,37 @@ class _Places:
         """Where the next event may go, too."""
 
 
-def add(event: Event, payload: bytes, using: str) -> None:
-    """Write an event in the transaction that is open on database `using`; at once without one."""
-    if not add_late(lambda: (event, payload), using):
-        write(connections[using], [_row(event, payload)])
+def add(events: Sequence[Made], using: str) -> None:
+    """Write events in the transaction that is open on database `using`; at once without one."""
+    opened = _open(using)
+    if opened is None:
+        write(connections[using], [_row(*made) for made in events])
+        return
+    waiting, places = opened
+    waiting.makes.extend(events)
+    places.rows += len(events)
 
 
 def add_late(make: Make, using: str) -> bool:
     """Have what `make` returns written before the commit; False where there will be none."""
+    opened = _open(using)
+    if opened is None:
+        return False
+    waiting, places = opened
+    waiting.makes.append(make)
+    places.rows += 1
+    return True
+
+
+def _open(using: str) -> tuple[_Waiting, _Places] | None:
+    """Return where the next event may wait for the commit; None where there will be none."""
     connection = connections[using]
     # Where the site turned autocommit off, turning it on again may commit without a commit().
     if not (connection.in_atomic_block and connection.commit_on_exit):
-        return False
+        return None
     places: _Places | None = connection.__dict__.get(_INSTALLED) or _install(connection)
     if places is None:
-        return False
+        return None
     waiting = places.open
     if (
         waiting is None
@@ -103,11 +120,9 @@ def add_late(make: Make, using: str) -> bool:
         waiting = _Waiting(using, connection.savepoint_ids.copy(), places.rows + 1)
         connection.on_commit(waiting)
         if not _is_last(connection, waiting):
-            return False  # Django keeps it elsewhere: the fallback
+            return None  # Django keeps it elsewhere: the fallback
         places.open = None if _is_in_test_case(connection) else waiting
-    waiting.makes.append(make)
-    places.rows += 1
-    return True
+    return waiting, places
 
 
 def _row(event: Event, payload: bytes) -> Row:

@@ -1,0 +1,237 @@
+"""``QuerySet.update``, what ``bulk_update`` makes of it, and what ``on_delete=SET_NULL`` writes.
+
+The rows are read and locked, then Django's own UPDATE runs, then each row is published. It leans on
+names inside Django: ``UpdateQuery.update_batch``, ``Collector.data`` and ``Query.alias_map``.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, cast
+
+from django.db import connections, models, transaction
+
+from kinesis_bridge.declarations import declarations_of
+
+from .events import publish, publish_all
+from .values import reader_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from django.db.models import sql
+    from django.db.models.deletion import Collector
+
+    from kinesis_bridge.declarations import Declaration
+
+    from .values import Values
+
+    _QuerySet = models.QuerySet[Any]
+    _Field = models.Field[Any, Any]
+
+logger = logging.getLogger("kinesis_bridge.capture")
+
+
+def _touched(model: type[models.Model], assigned: Iterable[str]) -> list[Declaration]:
+    names = set(assigned)
+    return [
+        declaration
+        for declaration in declarations_of(model)
+        if ("updated" in declaration.on and reader_of(declaration).is_touched(names))
+        or reader_of(declaration).is_moved(names)
+    ]
+
+
+def capture_update(update: Callable[..., int]) -> Callable[..., int]:
+    """Return ``QuerySet.update`` that publishes what it changes."""
+
+    def wrapper(self: Any, **assigned: Any) -> int:
+        touched = declarations_of(self.model) and _touched(self.model, assigned)
+        if not touched or self.query.is_sliced or self.query.combinator:
+            return update(self, **assigned)  # Django refuses the last two
+        self._for_write = True
+        with _writing(self):
+            pending = [_Updated(self, declaration, assigned) for declaration in touched]
+            rows = self
+            for updated in pending:
+                rows = updated.narrowed(rows)
+            count = update(rows, **assigned)
+            for updated in pending:
+                updated.publish(count)
+        self._result_cache = None
+        return count
+
+    return wrapper
+
+
+def capture_update_batch(update_batch: Callable[..., None]) -> Callable[..., None]:
+    """Return ``UpdateQuery.update_batch`` that publishes what it changes."""
+
+    def wrapper(
+        self: sql.UpdateQuery, pk_list: list[Any], values: dict[str, Any], using: str
+    ) -> None:
+        model = cast("type[models.Model]", self.model)
+        touched = declarations_of(model) and _touched(model, values)
+        if not touched:
+            update_batch(self, pk_list, values, using)
+            return
+        rows: _QuerySet = models.QuerySet(model, using=using).filter(pk__in=pk_list)
+        with _writing(rows):
+            pending = [_Updated(rows, declaration, values) for declaration in touched]
+            update_batch(self, pk_list, values, using)
+            for updated in pending:
+                updated.publish(len(pk_list))
+
+    return wrapper
+
+
+@contextmanager
+def _writing(queryset: _QuerySet) -> Iterator[None]:
+    """Run the block in a transaction that will write to the queryset's table."""
+    connection = connections[queryset.db]
+    begins = not connection.in_atomic_block
+    with transaction.atomic(using=queryset.db, savepoint=False):
+        if begins and connection.vendor == "sqlite":
+            # One that reads first cannot wait for another's write: "database is locked", at once
+            # ("BEGIN TRANSACTION", SQLite's manual). A write of nothing takes the lock first.
+            table = connection.ops.quote_name(queryset.model._meta.db_table)
+            with connection.cursor() as cursor:
+                cursor.execute(f"DELETE FROM {table} WHERE 0 = 1")  # noqa: S608 - a name  # nosec B608
+        yield
+
+
+_collector: ContextVar[Collector | None] = ContextVar("kinesis_bridge.collector", default=None)
+"""Which deletes right now."""
+
+
+def note_collector(delete: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``Collector.delete`` that says which rows it is about to delete."""
+
+    def wrapper(self: Collector) -> Any:
+        token = _collector.set(self)
+        try:
+            return delete(self)
+        finally:
+            _collector.reset(token)
+
+    return wrapper
+
+
+def _doomed(model: type[models.Model]) -> set[Any]:
+    """Return the primary keys of the rows that the delete under way will delete.
+
+    Where constraints cannot wait (MySQL) Django first takes them out of their relations.
+    """
+    collector = _collector.get()
+    collected: dict[type[models.Model], Any] = collector.data if collector is not None else {}
+    return {
+        instance.pk
+        for kind, instances in collected.items()
+        if kind._meta.concrete_model is model._meta.concrete_model
+        for instance in instances
+    }
+
+
+class _Updated:
+    """The rows that an update is about to change, locked, for one declaration."""
+
+    def __init__(
+        self, queryset: _QuerySet, declaration: Declaration, assigned: Mapping[str, Any]
+    ) -> None:
+        self._declaration = declaration
+        self._using = queryset.db
+        self._assigned = assigned
+        self._reader = reader_of(declaration)
+        self._is_own = declaration.model is queryset.model._meta.concrete_model
+        self._is_plain = self._is_own and _is_plain(queryset)
+        if self._is_plain:
+            locked = queryset.order_by("pk")
+        else:
+            self._pks = list(queryset.order_by().values_list(self._path(queryset.model), flat=True))
+            locked = self._rows().filter(pk__in=self._pks).order_by("pk")
+        found = locked.select_for_update().values_list(*self._reader.attnames)
+        rows = [self._reader.of_row(row) for row in found]
+        self._matched = len(rows)
+        doomed = _doomed(queryset.model) if self._is_own else set()
+        self._before = [row for row in rows if row[self._reader.pk] not in doomed]
+
+    def _path(self, model: type[models.Model]) -> str:
+        """Return the way from a row of `model` to the primary key of the declared one."""
+        steps = model._meta.get_path_to_parent(self._declaration.model)
+        return "__".join(step.join_field.name for step in steps) or "pk"
+
+    def _rows(self) -> _QuerySet:
+        # No manager's queryset: a manager may hide rows.
+        return models.QuerySet(self._declaration.model, using=self._using)
+
+    def narrowed(self, queryset: _QuerySet) -> _QuerySet:
+        """Return `queryset` without rows that another transaction adds to it meanwhile.
+
+        The others lock what they have read against that (MySQL), or write alone (SQLite).
+        """
+        if connections[self._using].vendor != "postgresql" or not self._is_own:
+            return queryset
+        if _collector.get() is not None:
+            return queryset
+        keys = [values[self._reader.pk] for values in self._before]
+        return _with_keys(queryset, keys) if self._is_plain else queryset.filter(pk__in=keys)
+
+    def publish(self, count: int) -> None:
+        """Publish each row as it is now; `count` is what the database says it updated."""
+        written = None
+        if self._is_plain and count == self._matched:
+            written = self._reader.written(self._assigned)
+        pk = self._reader.pk
+        after: Mapping[Any, Values] = {}
+        if written is None:
+            rows = _with_keys(self._rows(), [values[pk] for values in self._before])
+            found = rows.values_list(*self._reader.attnames)
+            after = {values[pk]: values for values in map(self._reader.of_row, found)}
+        now: list[Values] = []
+        for before in self._before:
+            values = {**before, **written} if written is not None else after.get(before[pk])
+            if values is None or values[pk] != before[pk]:
+                self._moved(before, values)
+            else:
+                now.append(values)
+        if "updated" in self._declaration.on:
+            publish_all(self._declaration, "updated", now, self._using)
+
+    def _moved(self, before: Values, values: Values | None) -> None:
+        """Publish a row that has another primary key now: to everybody else it is another row."""
+        if "deleted" in self._declaration.on:
+            publish(self._declaration, "deleted", before, self._using)
+        if values is not None and "created" in self._declaration.on:
+            publish(self._declaration, "created", values, self._using)
+        if values is None:
+            logger.warning(
+                "%s: primary keys were computed by the database in an update(): the rows are"
+                " published as deleted, and not as created under their new keys.",
+                self._declaration.label,
+            )
+
+
+def _with_keys(queryset: _QuerySet, keys: list[Any]) -> _QuerySet:
+    """Return its rows with these primary keys: on PostgreSQL as one array, not a text a key."""
+    pk = cast("_Field", queryset.model._meta.pk)
+    connection = connections[queryset.db]
+    if connection.vendor != "postgresql" or not all(type(key) is int for key in keys):
+        return queryset.filter(pk__in=keys)
+    names = (queryset.model._meta.db_table, cast("str", pk.column))
+    column = ".".join(map(connection.ops.quote_name, names))
+    where = f"{column} = ANY(%s)"
+    # Names of table and column only; the keys are a parameter.
+    return queryset.extra(where=[where], params=[keys])  # noqa: S610  # nosec B610
+
+
+def _is_plain(queryset: _QuerySet) -> bool:
+    """Tell whether its rows can be read and locked as they stand in one table."""
+    query = queryset.query
+    return (
+        not query.distinct
+        and query.group_by is None
+        and not query.annotations
+        and len(query.alias_map) <= 1
+    )
