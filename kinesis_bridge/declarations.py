@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=models.Model)
 Change = Literal["created", "updated", "deleted"]
+Kind = Literal["created", "updated", "deleted", "snapshot"]
+"""What an event says of a row: a change, or how it is."""
 CHANGES: tuple[Change, ...] = ("created", "updated", "deleted")
 ALL_FIELDS = "__all__"
 

@@ -196,6 +196,49 @@ class StreamStatistic(models.Model):
         return f"{self.stream} at {self.start}"
 
 
+class SnapshotRun(models.Model):
+    """How far ``kinesis_snapshot`` came: written with the events of each chunk, in one transaction.
+
+    Primary keys are kept as JSON has them: see ``kinesis_bridge.snapshot.keys``.
+    """
+
+    scope = models.CharField(
+        max_length=64,
+        null=True,
+        blank=True,
+        unique=True,
+        help_text="What it is of; none once it has ended.",
+    )
+    group = models.CharField(max_length=36, help_text="What the parts of one snapshot share.")
+    part = models.PositiveSmallIntegerField(default=1)
+    parts = models.PositiveSmallIntegerField(default=1)
+    model = models.CharField(max_length=255)
+    type = models.CharField(max_length=255, help_text="As declared.")
+    stream = models.CharField(max_length=64, help_text="Alias of the stream.")
+    asked = models.JSONField(default=dict, help_text="--where, --since and --range.")
+    start = models.JSONField(null=True, help_text="First primary key; none: from the first row.")
+    stop = models.JSONField(null=True, help_text="First primary key that is not of it.")
+    last = models.JSONField(null=True, help_text="Last primary key there was when it began.")
+    after = models.JSONField(null=True, help_text="How far it came.")
+    locked = models.JSONField(default=list, help_text="Passed over: to be published yet.")
+    rows = models.PositiveBigIntegerField(default=0, help_text="Events written.")
+    skipped = models.PositiveBigIntegerField(default=0, help_text="Rows that have no event.")
+    owner = models.CharField(max_length=36, blank=True, help_text="The process that last took it.")
+    created = models.DateTimeField(default=timezone.now)
+    updated = models.DateTimeField(default=timezone.now)
+    finished = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"snapshot {self.pk} of {self.model}"
+
+    @property
+    def state(self) -> str:
+        """``finished``, ``unfinished``, or ``abandoned`` for another one."""
+        if self.finished is not None:
+            return "finished"
+        return "abandoned" if self.scope is None else "unfinished"
+
+
 def sent_since(moment: datetime, using: str) -> dict[str, int]:
     """Return how many events each stream took since `moment`, in whole tens of seconds."""
     rows = StreamStatistic.objects.using(using).filter(start__gte=moment)

@@ -74,7 +74,7 @@ class Stream:
 
         Without one: at once. Raises EventError in the caller's hands for what could never pass.
         """
-        payload = self._payload(event)
+        payload = self.payload_of(event)
         if self.delivery.transactional:
             self._deliver(event, payload, using)
         else:
@@ -82,7 +82,7 @@ class Stream:
 
     def send_all(self, events: Iterable[Event], using: str = DEFAULT_DB_ALIAS) -> None:
         """:meth:`send` several, in their order, and none where one of them could never pass."""
-        pairs = [(event, self._payload(event)) for event in events]
+        pairs = [(event, self.payload_of(event)) for event in events]
         if self.delivery.transactional:
             self.delivery.deliver_all(pairs, using)
             if signals.event_published.receivers:
@@ -101,7 +101,7 @@ class Stream:
         be slow. Raises EventError for what could never pass, and what ``offer`` raises.
         """
         offer = getattr(self.delivery, "offer", None)
-        return offer is not None and bool(offer(event, self._payload(event)))
+        return offer is not None and bool(offer(event, self.payload_of(event)))
 
     def send_late(self, make: Callable[[], Event], using: str, *, most_bytes: int) -> bool:
         """:meth:`send` what `make` returns just before the commit; False: not so, nothing is sent.
@@ -118,11 +118,12 @@ class Stream:
 
     def _make(self, make: Callable[[], Event]) -> tuple[Event, bytes]:
         event = make()
-        payload = self._payload(event)
+        payload = self.payload_of(event)
         signals.event_published.send_robust(Stream, event=event, stream=self.config.alias)
         return event, payload
 
-    def _payload(self, event: Event) -> bytes:
+    def payload_of(self, event: Event) -> bytes:
+        """Return the bytes that `event` is sent as; raise EventError for what could never pass."""
         try:
             payload = self._serialize(event)
         except EventError:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kinesis_bridge.context import Context
-    from kinesis_bridge.declarations import Change, Declaration
+    from kinesis_bridge.declarations import Declaration, Kind
 
     from .values import Snapshot, Values
 
 
-def publish(declaration: Declaration, change: Change, values: Values, using: str) -> None:
+def publish(declaration: Declaration, change: Kind, values: Values, using: str) -> None:
     """Send the event of one change with the transaction; raises EventError, the field named."""
     reader = reader_of(declaration)
     key = values[reader.key]
@@ -40,9 +40,7 @@ def publish(declaration: Declaration, change: Change, values: Values, using: str
         raise _blame(declaration, reader.payload(values), error) from error
 
 
-def publish_all(
-    declaration: Declaration, change: Change, rows: Sequence[Values], using: str
-) -> None:
+def publish_all(declaration: Declaration, change: Kind, rows: Sequence[Values], using: str) -> None:
     """Send the events of one kind of change of several rows; raises as :func:`publish`."""
     reader = reader_of(declaration)
     moment, context = datetime.now(UTC), current()
@@ -61,7 +59,7 @@ def publish_all(
 
 def late_event(
     declaration: Declaration,
-    change: Change,
+    change: Kind,
     snapshot: Snapshot,
     moment: datetime,
     context: Context | None,
@@ -73,7 +71,7 @@ def late_event(
 
 def make_event(
     declaration: Declaration,
-    change: Change,
+    change: Kind,
     values: Values,
     moment: datetime,
     context: Context | None = None,
