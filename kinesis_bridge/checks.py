@@ -3,9 +3,10 @@
 ===========  ==================================================================================
 E001-E020    a setting: :mod:`kinesis_bridge.conf.rules`
 E021         OPTIONS["SERIALIZER"] names no serializer
-E030         ``publishes(fields=...)`` names a field the model does not have
+E030         ``publishes(fields=...)`` or ``exclude=`` names a field the model does not have
 E031         ``publishes(key=...)`` names a field the model does not have
 E032         ``publishes(stream=...)`` names a stream the settings do not have
+E033         ``publishes(changed=True)`` of a model that publishes a field named ``changed``
 E050-E053    (deploy) :mod:`kinesis_bridge.deploy_checks`
 E060, E061   a KinesisHandler's stream: :mod:`kinesis_bridge.logs`
 W001         ``publishes()`` without ``fields=`` publishes every column, also later ones
@@ -24,7 +25,7 @@ from django.utils.module_loading import import_string
 
 from . import deploy_checks, serializers  # noqa: F401 - the first registers itself
 from .conf import SETTING, find_problems, get_config
-from .declarations import ALL_FIELDS, declarations
+from .declarations import ALL_FIELDS, CHANGED, declarations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,12 +75,20 @@ def check_declarations(**_: Any) -> list[CheckMessage]:
     return [message for declaration in declarations() for message in _check(declaration, known)]
 
 
+def _published(declaration: Declaration) -> set[str]:
+    try:
+        return set(declaration.payload_fields)
+    except FieldDoesNotExist:  # said by E030
+        return set()
+
+
 def _check(declaration: Declaration, streams: Any) -> Iterator[CheckMessage]:
     where = f"publishes({declaration.type!r}) on {declaration.label}"
     names = ", ".join(field.attname for field in declaration.model._meta.concrete_fields)
     fields = () if declaration.fields == (ALL_FIELDS,) else declaration.fields or ()
     for name, argument, number in (
         *((field, "fields", "E030") for field in fields),
+        *((field, "exclude", "E030") for field in declaration.exclude),
         (declaration.key, "key", "E031"),
     ):
         try:
@@ -97,6 +106,14 @@ def _check(declaration: Declaration, streams: Any) -> Iterator[CheckMessage]:
             hint=f'{SETTING}["STREAMS"] has: {", ".join(streams)}.',
             obj=declaration.model,
             id="kinesis_bridge.E032",
+        )
+    if declaration.changed and CHANGED in _published(declaration):
+        yield Error(
+            f"{where}: changed=True, and a published field is named {CHANGED!r}: the data would"
+            " have it twice.",
+            hint="Leave the field out (exclude=), or publish without changed=.",
+            obj=declaration.model,
+            id="kinesis_bridge.E033",
         )
     if declaration.fields is None:
         yield CheckWarning(

@@ -21,6 +21,8 @@ Kind = Literal["created", "updated", "deleted", "snapshot"]
 """What an event says of a row: a change, or how it is."""
 CHANGES: tuple[Change, ...] = ("created", "updated", "deleted")
 ALL_FIELDS = "__all__"
+CHANGED = "changed"
+"""Where the data says what changed."""
 
 declared = Signal()
 """Sent with ``declaration``: capture connects a model as soon as it is declared."""
@@ -37,8 +39,12 @@ class Declaration:
     """Field whose value is the partition key; ``pk`` for the primary key."""
     fields: tuple[str, ...] | None
     """Names of the published fields; None: nothing was said, so all of them."""
+    exclude: tuple[str, ...] = ()
+    """Names of the fields that are not published, where all others are."""
     on: tuple[Change, ...] = CHANGES
     """The changes that are published."""
+    changed: bool = False
+    """Whether ``updated`` says what was there before, and is left out where nothing changed."""
     stream: str = "default"
     """Alias of the stream."""
 
@@ -55,7 +61,8 @@ class Declaration:
         """
         meta = self.model._meta
         if self.fields is None or self.fields == (ALL_FIELDS,):
-            return {field.attname: field for field in meta.concrete_fields}
+            left_out = {self.field(name) for name in self.exclude}
+            return {field.attname: field for field in meta.concrete_fields if field not in left_out}
         return {name: self.field(name) for name in self.fields}
 
     @cached_property
@@ -85,15 +92,19 @@ def publishes(
     *,
     key: str = "pk",
     fields: Sequence[str] | str | None = None,
+    exclude: Sequence[str] | None = None,
     on: Sequence[Change] = CHANGES,
     stream: str = "default",
+    changed: bool = False,
 ) -> Callable[[builtins.type[M]], builtins.type[M]]:
     """Declare that every committed change of a model is published. Returns the model unchanged.
 
     `type` is the prefix of the event types (default: ``app_label.modelname``), `key` the field
     whose value keeps events in order, `fields` the names that go out (a check warns where they are
-    left out, since then all do, also those added later: say ``"__all__"`` if that is meant), `on`
-    the changes, `stream` the alias.
+    left out, since then all do, also those added later: say ``"__all__"`` if that is meant),
+    `exclude` the names that do not (all others do), `on` the changes, `stream` the alias. With
+    `changed` an ``updated`` event's data has ``changed``, ``{name: [old, new]}``, and a write that
+    changed nothing of what is published has no event.
 
     For a model of another app call it in ``kinesis_events.py``: ``publishes(...)(User)``.
 
@@ -109,6 +120,11 @@ def publishes(
     if fields is not None and names is None:
         raise ImproperlyConfigured(
             f'publishes(fields={fields!r}): give a list of field names, or "{ALL_FIELDS}".'
+        )
+    left_out = None if exclude is None else _names(exclude)
+    if exclude is not None and (left_out is None or isinstance(exclude, str) or names is not None):
+        raise ImproperlyConfigured(
+            f"publishes(exclude={exclude!r}): give a list of field names, and no fields=."
         )
     changes = _names(on)
     if not changes or not set(changes) <= set(CHANGES):
@@ -130,9 +146,11 @@ def publishes(
             model=model,
             type=type or meta.label_lower,
             key=key,
-            fields=names,
+            fields=(ALL_FIELDS,) if left_out is not None else names,
+            exclude=left_out or (),
             on=cast("tuple[Change, ...]", changes),
             stream=stream,
+            changed=changed,
         )
         if any(other.type == declaration.type for other in _declarations.get(model, ())):
             raise ImproperlyConfigured(

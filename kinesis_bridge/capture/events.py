@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kinesis_bridge.conf import get_config
 from kinesis_bridge.context import current
+from kinesis_bridge.declarations import CHANGED
 from kinesis_bridge.event import MAX_KEY_CHARACTERS, Event
 from kinesis_bridge.exceptions import EventError, PartitionKeyError, RecordTooLarge
 from kinesis_bridge.serializers import to_json
@@ -22,8 +23,17 @@ if TYPE_CHECKING:
 
     from .values import Snapshot, Values
 
+Changed = dict[str, list[Any]]
+"""``{name: [old, new]}``."""
 
-def publish(declaration: Declaration, change: Kind, values: Values, using: str) -> None:
+
+def publish(
+    declaration: Declaration,
+    change: Kind,
+    values: Values,
+    using: str,
+    changed: Changed | None = None,
+) -> None:
     """Send the event of one change with the transaction; raises EventError, the field named."""
     reader = reader_of(declaration)
     key = values[reader.key]
@@ -34,26 +44,35 @@ def publish(declaration: Declaration, change: Kind, values: Values, using: str) 
             " value."
         )
     try:
-        event = make_event(declaration, change, values, datetime.now(UTC), current())
+        event = make_event(declaration, change, values, datetime.now(UTC), current(), changed)
         streams[declaration.stream].send(event, using)
     except EventError as error:
         raise _blame(declaration, reader.payload(values), error) from error
 
 
-def publish_all(declaration: Declaration, change: Kind, rows: Sequence[Values], using: str) -> None:
+def publish_all(
+    declaration: Declaration,
+    change: Kind,
+    rows: Sequence[Values],
+    using: str,
+    changed: Sequence[Changed | None] | None = None,
+) -> None:
     """Send the events of one kind of change of several rows; raises as :func:`publish`."""
+    pairs = list(zip(rows, changed or [None] * len(rows), strict=True))
     reader = reader_of(declaration)
     moment, context = datetime.now(UTC), current()
     if any(values[reader.key] is None for values in rows):
-        for values in rows:
-            publish(declaration, change, values, using)  # says which row has no key
+        for values, what in pairs:
+            publish(declaration, change, values, using, what)  # says which row has no key
         return
     try:
-        events = [make_event(declaration, change, values, moment, context) for values in rows]
+        events = [
+            make_event(declaration, change, values, moment, context, what) for values, what in pairs
+        ]
         streams[declaration.stream].send_all(events, using)
     except EventError:
-        for values in rows:
-            publish(declaration, change, values, using)  # says which field of which row
+        for values, what in pairs:
+            publish(declaration, change, values, using, what)  # says which field of which row
         raise
 
 
@@ -75,8 +94,9 @@ def make_event(
     values: Values,
     moment: datetime,
     context: Context | None = None,
+    changed: Changed | None = None,
 ) -> Event:
-    """Return the event of a row that holds `values`."""
+    """Return the event of a row that holds `values`, and that `changed` so."""
     reader = reader_of(declaration)
     return Event(
         time=moment,
@@ -84,7 +104,9 @@ def make_event(
         source=get_config().source,
         key=text_of(values[reader.key]),
         subject=text_of(values[reader.pk]) or None,
-        data=reader.payload(values),
+        data=reader.payload(values)
+        if changed is None
+        else reader.payload(values) | {CHANGED: changed},
         stream=declaration.stream,
         context=context,
     )

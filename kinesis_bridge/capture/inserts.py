@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from kinesis_bridge.declarations import Change, Declaration
 
+    from .events import Changed
+    from .values import Values
+
     _QuerySet = models.QuerySet[Any]
     _Field = models.Field[Any, Any]
 
@@ -73,6 +76,10 @@ class _Inserted:
         self._fields: list[_Field] = list(dict.fromkeys(fields))
         self._rows: list[tuple[dict[_Field, Any], bool]] = []
         """Of each row the fields' values, and whether it is new."""
+        self._before: dict[Declaration, dict[Any, Values]] = {
+            one: {} for one in declarations if one.changed
+        }
+        """What those rows held that stood in the way, by primary key."""
 
     def insert(
         self, objs: list[Any], fields: list[_Field], using: str, **more: Any
@@ -146,17 +153,39 @@ class _Inserted:
                 continue
             found = rows.filter(**{f"{first}__in": values}).values_list(pk.attname, first, *rest)
             there |= {row[0] for row in found if not rest or tuple(row[1:]) in wanted}
+        for declaration, before in self._before.items():
+            reader = reader_of(declaration)
+            held = rows.filter(pk__in=there).values_list(*reader.attnames)
+            before.update({row[0]: reader.of_row(row) for row in held})
         return there
 
     def publish(self) -> None:
         """Publish each row once for each declaration."""
         for declaration in self._declarations:
-            reader = reader_of(declaration)
             for is_new, rows in groupby(self._rows, key=itemgetter(1)):
-                change: Change = "created" if is_new else "updated"
-                if change in declaration.on:
-                    values = [reader.of_row([row[f] for f in reader.fields]) for row, _ in rows]
-                    publish_all(declaration, change, values, self._using)
+                self._publish_alike(declaration, [values for values, _ in rows], is_new)
+
+    def _publish_alike(
+        self, declaration: Declaration, rows: list[dict[_Field, Any]], is_new: bool
+    ) -> None:
+        reader = reader_of(declaration)
+        pk = cast("_Field", self._model._meta.pk)
+        change: Change = "created" if is_new else "updated"
+        if change not in declaration.on:
+            return
+        before = self._before.get(declaration, {})
+        after: list[Values] = []
+        changed: list[Changed | None] = []
+        for row in rows:
+            values = reader.of_row([row[field] for field in reader.fields])
+            what = None
+            if declaration.changed and not is_new:
+                what = reader.changes(before.get(row[pk]), values)
+                if not what:
+                    continue
+            after.append(values)
+            changed.append(what)
+        publish_all(declaration, change, after, self._using, changed)
 
 
 def _returned(query: sql.InsertQuery, returning: list[_Field], using: str) -> list[tuple[Any, ...]]:

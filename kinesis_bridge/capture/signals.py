@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 _UID = "kinesis_bridge.capture"
 _INSERTED = "_kinesis_bridge_inserted"
 _DELETED = "_kinesis_bridge_deleted"
+_LOADED = "_kinesis_bridge_loaded"
+_BEFORE = "_kinesis_bridge_before"
+_NOTHING: dict[Any, Any] = {}
+_telling: set[type[models.Model]] = set()
+"""Models whose events tell what was there before."""
 
 
 def start() -> None:
@@ -72,6 +77,10 @@ def _connect(model: type[models.Model]) -> None:
         pre_delete.connect(_before_delete, sender=model, dispatch_uid=_UID)
         _connect_first(post_delete, _on_delete, model)
     _wrap(model, "save_base", _in_transaction)
+    if any(d.changed for d in declarations_of(model)):
+        _telling.add(model)
+        _wrap_class_method(model, "from_db", _remembering)
+        _wrap(model, "refresh_from_db", _forgetting)
     if concrete._meta.parents:
         _wrap(model, "_save_table", _noting_inserts)
 
@@ -107,15 +116,69 @@ def _in_transaction(save_base: Callable[..., None]) -> Callable[..., None]:
         connection = connections[using]
         if not connection.in_atomic_block:
             with transaction.atomic(using=using, savepoint=False):
+                if type(self) in _telling:
+                    _note_before(self, using)
                 save_base(self, *args, **kwargs)
             return
         try:  # as atomic(savepoint=False) would, at a fraction of what that costs
+            if type(self) in _telling:
+                _note_before(self, using)
             save_base(self, *args, **kwargs)
         except BaseException:
             connection.needs_rollback = True
             raise
 
     return wrapper
+
+
+def _wrap_class_method(model: type[models.Model], name: str, wrap: Callable[..., Any]) -> None:
+    function = getattr(model, name).__func__
+    if not getattr(function, "_kinesis_bridge", False):
+        wrapper = wraps(function)(wrap(function))
+        wrapper._kinesis_bridge = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
+        setattr(model, name, classmethod(wrapper))
+
+
+def _remembering(from_db: Callable[..., models.Model]) -> Callable[..., models.Model]:
+    def wrapper(cls: type[models.Model], *args: Any, **kwargs: Any) -> models.Model:
+        instance = from_db(cls, *args, **kwargs)
+        instance.__dict__[_LOADED] = {
+            declaration: held
+            for declaration in declarations_of(cls)
+            if declaration.changed and (held := reader_of(declaration).held(instance)) is not None
+        }
+        return instance
+
+    return wrapper
+
+
+def _forgetting(refresh_from_db: Callable[..., None]) -> Callable[..., None]:
+    def wrapper(self: models.Model, *args: Any, **kwargs: Any) -> None:
+        refresh_from_db(self, *args, **kwargs)
+        self.__dict__.pop(_LOADED, None)  # older than what it holds now
+
+    return wrapper
+
+
+def _note_before(instance: models.Model, using: str) -> None:
+    """Note what the rows hold that a save is about to change, where events say it.
+
+    As it was loaded, once: what the transaction of an earlier save did with it is not known to the
+    instance. And never where it would say that nothing changes: that only the database knows.
+    """
+    loaded = instance.__dict__.pop(_LOADED, {})
+    before = {}
+    for declaration in declarations_of(type(instance)):
+        if not declaration.changed or "updated" not in declaration.on:
+            continue
+        reader = reader_of(declaration)
+        values = loaded.get(declaration)
+        if values is None or reader.is_same(instance, values):
+            pk = getattr(instance, reader.pk)
+            values = None if pk is None else reader.select(pk, using)
+        before[declaration] = values
+    if before:
+        instance.__dict__[_BEFORE] = before
 
 
 def _noting_inserts(save_table: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,6 +204,7 @@ def _on_save(
     **_: object,
 ) -> None:
     inserted = instance.__dict__.pop(_INSERTED, ())
+    before = instance.__dict__.pop(_BEFORE, _NOTHING)
     if raw:  # fixtures: rows that were published when they were made
         return
     concrete = instance._meta.concrete_model
@@ -152,7 +216,8 @@ def _on_save(
         reader = reader_of(declaration)
         if update_fields is not None and not reader.is_touched(update_fields):
             continue
-        snapshot = reader.snapshot(instance) if update_fields is None else None
+        tells = declaration.changed and change == "updated"
+        snapshot = reader.snapshot(instance) if update_fields is None and not tells else None
         if snapshot is not None and fits(snapshot[-1]):
             moment = datetime.now(UTC)
             make = partial(late_event, declaration, change, snapshot, moment, current())
@@ -160,8 +225,14 @@ def _on_save(
             if streams[declaration.stream].send_late(make, using, most_bytes=most_bytes):
                 continue
         values = reader.read_saved(instance, using, update_fields, created=is_new)
-        if values is not None:
-            publish(declaration, change, values, using)
+        if values is None:
+            continue
+        changed = None
+        if tells:
+            changed = reader.changes(before.get(declaration), values, update_fields)
+            if not changed:
+                continue
+        publish(declaration, change, values, using, changed)
 
 
 def _before_delete(

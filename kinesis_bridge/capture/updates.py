@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from kinesis_bridge.declarations import Declaration
 
+    from .events import Changed
     from .values import Values
 
     _QuerySet = models.QuerySet[Any]
@@ -190,14 +191,19 @@ class _Updated:
             found = rows.values_list(*self._reader.attnames)
             after = {values[pk]: values for values in map(self._reader.of_row, found)}
         now: list[Values] = []
+        changed: list[Changed | None] = []
         for before in self._before:
             values = {**before, **written} if written is not None else after.get(before[pk])
             if values is None or values[pk] != before[pk]:
                 self._moved(before, values)
-            else:
+            elif not self._declaration.changed:
                 now.append(values)
+                changed.append(None)
+            elif what := self._reader.changes(before, values):
+                now.append(values)
+                changed.append(what)
         if "updated" in self._declaration.on:
-            publish_all(self._declaration, "updated", now, self._using)
+            publish_all(self._declaration, "updated", now, self._using, changed)
 
     def _moved(self, before: Values, values: Values | None) -> None:
         """Publish a row that has another primary key now: to everybody else it is another row."""

@@ -183,6 +183,50 @@ class Reader:
             _is_written(column.field, update_fields) for column in self._columns
         )
 
+    def select(self, pk: Any, using: str) -> Values | None:
+        """Return what the row with this primary key holds; None: there is none."""
+        # No manager's queryset: a manager may hide the row.
+        rows: models.QuerySet[models.Model] = models.QuerySet(self._model, using=using)
+        found = rows.filter(pk=pk).values_list(*self.attnames).first()
+        return None if found is None else self.of_row(cast("tuple[Any, ...]", found))
+
+    def held(self, instance: models.Model) -> Values | None:
+        """Return what an instance has just been given by the database; None: not all of it."""
+        try:
+            given = [instance.__dict__[name] for name in self.attnames]
+        except KeyError:  # deferred, or a composite primary key
+            return None
+        return self.of_row(given)
+
+    def is_same(self, instance: models.Model, values: Values) -> bool:
+        """Tell whether a save would leave the row as `values`, as far as can be told before."""
+        for column in self._columns:
+            value = instance.__dict__.get(column.attname, _MISSING)
+            if value is _MISSING or value is values[column.attname]:
+                continue
+            if hasattr(value, "resolve_expression"):
+                return False
+            plain = None if value is None else column.plain(value)
+            if plain != values[column.attname]:
+                return False
+        return True
+
+    def changes(
+        self, before: Values | None, after: Values, only: Collection[str] | None = None
+    ) -> dict[str, list[Any]]:
+        """Return ``{name: [old, new]}`` of what is published; `only` of what these fields wrote."""
+        written = {
+            column.attname
+            for column in (self._pk, *self._columns)
+            if only is None or _is_written(column.field, only) or column.field.generated
+        }
+        olds = dict.fromkeys(after) if before is None else before
+        return {
+            name: [olds[attname], after[attname]]
+            for name, attname in self._names
+            if attname in written and (before is None or olds[attname] != after[attname])
+        }
+
     def is_moved(self, update_fields: Collection[str]) -> bool:
         """Tell whether a write of `update_fields` gives rows another primary key."""
         return _is_written(self._pk.field, update_fields)

@@ -143,6 +143,7 @@ def test_what_a_delivery_says_of_its_stream_is_shown(bridge):
             "id, name",
         ),
         ({"key": "owner"}, "E031", "key= is wrong: testapp.Plain has no", "id, name"),
+        ({"exclude": ["colour"], "fields": None}, "E030", "exclude= is wrong", "id"),
         ({"stream": "orders"}, "E032", "stream='orders' is not in the settings", "default, audit"),
         ({"fields": None}, "W001", "no fields= are given, so every column leaves", '"__all__"'),
     ],

@@ -27,6 +27,19 @@ class Thing(models.Model):
     secret = models.CharField(max_length=50, default="")
 
 
+@publishes("test.gadget", key="owner_id", exclude=["made", "secret"], changed=True)
+class Gadget(models.Model):
+    """As a thing; its events tell what was there before."""
+
+    owner = models.ForeignKey(Owner, models.CASCADE, null=True)
+    name = models.CharField(max_length=50, default="")
+    price = models.DecimalField(max_digits=10, decimal_places=2, default=0)
+    count = models.IntegerField(default=0)
+    made = models.DateTimeField(null=True)
+    extra = models.JSONField(null=True)
+    secret = models.CharField(max_length=50, default="")
+
+
 class ThingProxy(Thing):
     class Meta:
         proxy = True
@@ -65,6 +78,12 @@ class Plain(models.Model):
     """Not declared, but by tests of declaring."""
 
     name = models.CharField(max_length=50, default="")
+
+
+class Clash(models.Model):
+    """Declared by a test: its field has a name that events use."""
+
+    changed = models.BooleanField(default=False)
 
 
 class ComplexField(models.Field):
