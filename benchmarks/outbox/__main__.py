@@ -38,6 +38,10 @@ def main() -> None:
                 f"| {size} | {base['us']:.0f} | {plain['ratio']:.2f}x | {ours['ratio']:.2f}x |",
                 flush=True,
             )
+        print("\n| 1,000 rows at once | bare, us a row | declared, ours |")
+        print("| :--- | ---: | ---: |")
+        for name, figures in _ask("benchmarks.outbox.bulk", options.rounds).items():
+            print(f"| {name} | {figures['bare']:.1f} | {figures['ratio']:.2f}x |", flush=True)
         print("\n| relay | events | events/s | peak MB |\n| :--- | ---: | ---: | ---: |")
         for label, count, processes, threads in (
             ("1 process", options.events, 1, 1),
