@@ -21,6 +21,7 @@ from kinesis_bridge.declarations import declarations, declarations_of, declared
 from kinesis_bridge.streams import streams
 
 from .events import fits, late_event, publish
+from .updates import take_write_lock
 from .values import reader_of
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def _in_transaction(save_base: Callable[..., None]) -> Callable[..., None]:
         if not connection.in_atomic_block:
             with transaction.atomic(using=using, savepoint=False):
                 if type(self) in _telling:
+                    take_write_lock(type(self), using)
                     _note_before(self, using)
                 save_base(self, *args, **kwargs)
             return
@@ -175,10 +177,16 @@ def _note_before(instance: models.Model, using: str) -> None:
         values = loaded.get(declaration)
         if values is None or reader.is_same(instance, values):
             pk = getattr(instance, reader.pk)
-            values = None if pk is None else reader.select(pk, using)
+            values = None if pk is None or _is_new(instance) else reader.select(pk, using)
         before[declaration] = values
     if before:
         instance.__dict__[_BEFORE] = before
+
+
+def _is_new(instance: models.Model) -> bool:
+    """Tell whether Django will not even try an UPDATE: ``Model._save_table``."""
+    keys = instance._meta.pk_fields
+    return instance._state.adding and all(key.has_default() or key.has_db_default() for key in keys)
 
 
 def _noting_inserts(save_table: Callable[..., Any]) -> Callable[..., Any]:

@@ -91,16 +91,24 @@ def capture_update_batch(update_batch: Callable[..., None]) -> Callable[..., Non
 @contextmanager
 def _writing(queryset: _QuerySet) -> Iterator[None]:
     """Run the block in a transaction that will write to the queryset's table."""
-    connection = connections[queryset.db]
-    begins = not connection.in_atomic_block
+    begins = not connections[queryset.db].in_atomic_block
     with transaction.atomic(using=queryset.db, savepoint=False):
-        if begins and connection.vendor == "sqlite":
-            # One that reads first cannot wait for another's write: "database is locked", at once
-            # ("BEGIN TRANSACTION", SQLite's manual). A write of nothing takes the lock first.
-            table = connection.ops.quote_name(queryset.model._meta.db_table)
-            with connection.cursor() as cursor:
-                cursor.execute(f"DELETE FROM {table} WHERE 0 = 1")  # noqa: S608 - a name  # nosec B608
+        if begins:
+            take_write_lock(queryset.model, queryset.db)
         yield
+
+
+def take_write_lock(model: type[models.Model], using: str) -> None:
+    """Have a transaction that begins wait for another's writes now: before it reads (SQLite).
+
+    One that reads first cannot wait later: "database is locked", at once ("BEGIN TRANSACTION",
+    SQLite's manual). A write of nothing takes the lock.
+    """
+    connection = connections[using]
+    if connection.vendor == "sqlite":
+        table = connection.ops.quote_name(model._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {table} WHERE 0 = 1")  # noqa: S608  # nosec B608 - a name
 
 
 _collector: ContextVar[Collector | None] = ContextVar("kinesis_bridge.collector", default=None)
