@@ -75,6 +75,10 @@ def check_declarations(**_: Any) -> list[CheckMessage]:
     return [message for declaration in declarations() for message in _check(declaration, known)]
 
 
+def _is_relation(declaration: Declaration, name: str) -> bool:
+    return any(name == field.name for field in declaration.model._meta.many_to_many)
+
+
 def _published(declaration: Declaration) -> set[str]:
     try:
         return set(declaration.payload_fields)
@@ -87,7 +91,7 @@ def _check(declaration: Declaration, streams: Any) -> Iterator[CheckMessage]:
     names = ", ".join(field.attname for field in declaration.model._meta.concrete_fields)
     fields = () if declaration.fields == (ALL_FIELDS,) else declaration.fields or ()
     for name, argument, number in (
-        *((field, "fields", "E030") for field in fields),
+        *((field, "fields", "E030") for field in fields if not _is_relation(declaration, field)),
         *((field, "exclude", "E030") for field in declaration.exclude),
         (declaration.key, "key", "E031"),
     ):

@@ -63,7 +63,13 @@ class Declaration:
         if self.fields is None or self.fields == (ALL_FIELDS,):
             left_out = {self.field(name) for name in self.exclude}
             return {field.attname: field for field in meta.concrete_fields if field not in left_out}
-        return {name: self.field(name) for name in self.fields}
+        return {name: self.field(name) for name in self.fields if name not in self.relations}
+
+    @cached_property
+    def relations(self) -> dict[str, models.ManyToManyField[Any, Any]]:
+        """The many-to-many fields that are published, by name; only those that are named."""
+        there = {field.name: field for field in self.model._meta.many_to_many}
+        return {name: there[name] for name in self.fields or () if name in there}
 
     @cached_property
     def key_field(self) -> models.Field[Any, Any]:

@@ -13,6 +13,7 @@ from kinesis_bridge.exceptions import EventError, PartitionKeyError, RecordTooLa
 from kinesis_bridge.serializers import to_json
 from kinesis_bridge.streams import streams
 
+from .related import add_lists
 from .values import reader_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def publish(
 ) -> None:
     """Send the event of one change with the transaction; raises EventError, the field named."""
     reader = reader_of(declaration)
+    if declaration.relations:
+        add_lists(declaration, [values], reader.pk, using, new=change == "created")
     key = values[reader.key]
     if key is None:
         raise PartitionKeyError(
@@ -60,6 +63,8 @@ def publish_all(
     """Send the events of one kind of change of several rows; raises as :func:`publish`."""
     pairs = list(zip(rows, changed or [None] * len(rows), strict=True))
     reader = reader_of(declaration)
+    if declaration.relations:
+        add_lists(declaration, rows, reader.pk, using, new=change == "created")
     moment, context = datetime.now(UTC), current()
     if any(values[reader.key] is None for values in rows):
         for values, what in pairs:

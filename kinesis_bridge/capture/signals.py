@@ -20,7 +20,9 @@ from kinesis_bridge.context import current
 from kinesis_bridge.declarations import declarations, declarations_of, declared
 from kinesis_bridge.streams import streams
 
+from . import relations
 from .events import fits, late_event, publish
+from .related import add_lists
 from .updates import take_write_lock
 from .values import reader_of
 
@@ -46,11 +48,12 @@ def start() -> None:
     declared.connect(_on_declared, dispatch_uid=_UID)
     class_prepared.connect(_on_prepared, dispatch_uid=_UID)
     for declaration in declarations():
-        _connect_family(declaration.model)
+        _on_declared(declaration=declaration)
 
 
 def _on_declared(*, declaration: Declaration, **_: object) -> None:
     _connect_family(declaration.model)
+    relations.connect(declaration)
 
 
 def _on_prepared(*, sender: type[models.Model], **_: object) -> None:
@@ -259,6 +262,9 @@ def _before_delete(
         if declaration.model is concrete and "deleted" in declaration.on:
             values = reader_of(declaration).read(instance, using, fresh=is_fresh)
             if values is not None:  # None: there is no such row, nothing will be deleted
+                if declaration.relations:
+                    pk = reader_of(declaration).pk
+                    add_lists(declaration, [values], pk, using, new=False)
                 notes.append((declaration, values))
 
 

@@ -59,7 +59,7 @@ class _Column:
     def __init__(self, field: _Field) -> None:
         self.field = field
         self.attname = field.attname
-        self.plain = _plain_of(field)
+        self.plain = plain_of(field)
         to_python = type(_target(field)).to_python
         self.exact = _UNCHANGED.get(to_python)
         """A value of exactly this type is plain already."""
@@ -86,6 +86,7 @@ class Reader:
         self._generated = frozenset(field.attname for field in fields if field.generated)
         self._all = frozenset(field.attname for field in (pk, *fields))
         self._names = [(name, field.attname) for name, field in declaration.payload_fields.items()]
+        self._relations = list(declaration.relations)
         self.key = declaration.key_field.attname
         self.pk = pk.attname
         whole = [self._pk, *self._columns]
@@ -102,6 +103,8 @@ class Reader:
         None where that may not be the row's, or may have no JSON form: see :meth:`read_saved`. Of
         immutable values, so it may be read later.
         """
+        if self._relations:  # only the database has them
+            return None
         try:
             held: Snapshot = self._held(instance.__dict__)
         except KeyError:  # deferred, or a composite primary key
@@ -174,7 +177,10 @@ class Reader:
 
     def payload(self, values: Values) -> dict[str, Any]:
         """Return the values by the names that are published."""
-        return {name: values[attname] for name, attname in self._names}
+        payload = {name: values[attname] for name, attname in self._names}
+        if self._relations:
+            payload.update((name, values[name]) for name in self._relations)
+        return payload
 
     def is_touched(self, update_fields: Collection[str]) -> bool:
         """Tell whether a save of `update_fields` wrote anything that is published."""
@@ -189,6 +195,14 @@ class Reader:
         rows: models.QuerySet[models.Model] = models.QuerySet(self._model, using=using)
         found = rows.filter(pk=pk).values_list(*self.attnames).first()
         return None if found is None else self.of_row(cast("tuple[Any, ...]", found))
+
+    def select_all(self, pks: Collection[Any], using: str) -> list[tuple[Any, Values]]:
+        """Return the rows with these primary keys, in the order of the keys: key and values."""
+        if not pks:
+            return []
+        rows: models.QuerySet[models.Model] = models.QuerySet(self._model, using=using)
+        found = rows.filter(pk__in=list(pks)).order_by("pk").values_list(*self.attnames)
+        return [(row[0], self.of_row(row)) for row in found]
 
     def held(self, instance: models.Model) -> Values | None:
         """Return what an instance has just been given by the database; None: not all of it."""
@@ -329,7 +343,7 @@ def _is_rounded_by(field: _Field) -> Callable[[Any], bool] | None:
     return is_rounded
 
 
-def _plain_of(field: _Field) -> Callable[[Any], Any]:
+def plain_of(field: _Field) -> Callable[[Any], Any]:
     """Return what makes a value that of the database: ``"9.9"`` saved as a decimal is 9.90."""
     if isinstance(field, models.CompositePrimaryKey):
         return _all_plain(cast("tuple[_Field, ...]", field.fields))
@@ -356,7 +370,7 @@ def _plain_of(field: _Field) -> Callable[[Any], Any]:
 
 
 def _all_plain(fields: Iterable[_Field]) -> Callable[[Any], Any]:
-    parts = [_plain_of(field) for field in fields]
+    parts = [plain_of(field) for field in fields]
     return lambda values: tuple(
         None if value is None else plain(value) for plain, value in zip(parts, values, strict=True)
     )

@@ -20,6 +20,8 @@ from tests.testapp.rollback import rolled_back
 # REPLAYS=1000 for the whole of it: a quarter of an hour.
 RUNS = int(os.environ.get("REPLAYS", "30"))
 
+FAR = 1_000_000  # beyond what a sequence comes to
+
 names = st.sampled_from("abcde")
 numbers = st.integers(0, 7)
 simple = st.one_of(
@@ -120,13 +122,13 @@ class Shop:
 
     def bulk_ignore(self, number, name):
         if owner := self.owner():
-            pks = [self.pick(number), self.pick(number) + 1000]
+            pks = [self.pick(number), self.pick(number) + FAR]
             given = [self.model(pk=pk, name=name, owner=owner) for pk in pks]
             self.things.bulk_create(given, ignore_conflicts=True)
 
     def bulk_upsert(self, number, name):
         if owner := self.owner():
-            pks = [self.pick(number), self.pick(number) + 500]
+            pks = [self.pick(number), self.pick(number) + 2 * FAR]
             given = [self.model(pk=pk, name=name, count=number, owner=owner) for pk in pks]
             unique = {} if connections[self.using].vendor == "mysql" else {"unique_fields": ["id"]}
             self.things.bulk_create(

@@ -80,6 +80,30 @@ class Plain(models.Model):
     name = models.CharField(max_length=50, default="")
 
 
+class Tag(models.Model):
+    name = models.CharField(max_length=50)
+
+
+@publishes("test.post", fields=["id", "title", "tags", "fans"], changed=True)
+class Post(models.Model):
+    """Related to many: by a table of Django's, and by one of its own."""
+
+    title = models.CharField(max_length=50, default="")
+    tags = models.ManyToManyField(Tag, related_name="posts")
+    fans = models.ManyToManyField(Owner, through="Fan")
+
+
+class Fan(models.Model):
+    post = models.ForeignKey(Post, models.CASCADE)
+    owner = models.ForeignKey(Owner, models.CASCADE)
+    since = models.IntegerField(default=0)
+
+
+@publishes("test.person", fields=["id", "friends"])
+class Person(models.Model):
+    friends = models.ManyToManyField("self")
+
+
 class Clash(models.Model):
     """Declared by a test: its field has a name that events use."""
 
