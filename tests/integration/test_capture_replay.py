@@ -72,7 +72,7 @@ class Shop:
 
     def pick(self, number):
         pks = list(self.things.order_by("pk").values_list("pk", flat=True))
-        return pks[number % len(pks)] if pks else 1
+        return pks[number % len(pks)] if pks else FAR
 
     def owner(self):
         return Owner.objects.using(self.using).order_by("pk").first()
