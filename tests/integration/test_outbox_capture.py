@@ -359,7 +359,7 @@ class TestWhenAnEventIsMade:
         def fail(stream, event):
             raise EventError("No such event after all")
 
-        monkeypatch.setattr(Stream, "_payload", fail)
+        monkeypatch.setattr(Stream, "payload_of", fail)
         with pytest.raises(EventError, match="after all"), transaction.atomic(using=database):
             save(database, "a")
 
