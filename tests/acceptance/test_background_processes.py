@@ -268,7 +268,7 @@ class TestExit:
                 os.close(writing)
                 began[child] = reading
             left = dict(began)
-            limit = time.time() + 8
+            limit = time.time() + 20
             while left and time.time() < limit:
                 child, _ = os.waitpid(-1, os.WNOHANG)
                 if child:
@@ -284,8 +284,8 @@ class TestExit:
         assert len(took) == 50
         assert min(took) >= 0.4
         # Ending five interpreters at once takes its time where others use the processors too.
-        assert sorted(took)[25] < 2.5
-        assert max(took) < 5
+        assert sorted(took)[25] < 4
+        assert max(took) < 15
 
 
 class TestInterrupts:

@@ -222,7 +222,7 @@ def test_time_outs_are_the_options(transport):
         started = time.monotonic()
         with pytest.raises(EndpointError) as caught:
             used.put(RECORDS)
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 2
         used.close()
     assert caught.value.code == "ReadTimeoutError"
 
