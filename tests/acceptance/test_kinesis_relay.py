@@ -113,7 +113,7 @@ def test_a_signal_amid_an_outage_ends_it_and_a_second_one_at_once(outbox, sink, 
         began = time.monotonic()
         first.send_signal(signal.SIGTERM)
         assert first.wait(5) == 128 + signal.SIGTERM
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 3
 
     sink.set_faults("http500")
     with process(outbox, sink, tmp_path) as second:

@@ -238,7 +238,7 @@ def test_the_site_writes_to_sqlite_while_a_batch_is_under_way(outbox, sink):
         assert wait_for(lambda: sink.stats()["requests"] > 0, 5)
         began = time.monotonic()
         waiting(outbox, key="written meanwhile")
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.2
         assert left(outbox) == 11
         assert wait_for(lambda: not left(outbox), 5)
 
