@@ -115,7 +115,11 @@ def _note(
     instance: models.Model, entry: tuple[Declaration, str, _Relation], pks: set[Any], using: str
 ) -> None:
     declaration, name, field = entry
-    if "updated" in declaration.on:
+    if "updated" in declaration.on and pks:
+        # Two that add to one list at once: the second has to see what the first added. Locked
+        # until the COMMIT, before which the event takes its place.
+        rows: models.QuerySet[Any] = models.QuerySet(declaration.model, using=using)
+        list(rows.filter(pk__in=pks).order_by("pk").select_for_update().values_list("pk"))
         notes = instance.__dict__.setdefault(_NOTES, {})
         notes[declaration, name] = lists_of(field, pks, using)
 

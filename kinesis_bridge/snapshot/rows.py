@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import connections
 
 from kinesis_bridge.capture.events import make_event, publish
+from kinesis_bridge.capture.related import add_lists
 from kinesis_bridge.capture.values import reader_of
 from kinesis_bridge.delivery.insert import Row
 from kinesis_bridge.delivery.outbox import OutboxDelivery
@@ -23,6 +24,7 @@ from .errors import SnapshotError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from kinesis_bridge.capture.values import Values
     from kinesis_bridge.declarations import Kind
 
     from .scope import Scope
@@ -80,10 +82,12 @@ class Publisher:
             some = keys[covered : covered + PART]
             rows = self._locked(some, in_a_row=in_a_row)
             moment = datetime.now(UTC)
-            for row in rows:
+            held = [self._reader.of_row(row) for row in rows]
+            add_lists(self._declaration, held, self._reader.pk, self._using, new=False)
+            for row, values in zip(rows, held, strict=True):
                 size += _size(row)
                 try:
-                    if (one := self._made(row, moment)) is not None:
+                    if (one := self._made(values, moment)) is not None:
                         made.append(one)
                     published += 1
                 except EventError as error:
@@ -117,10 +121,9 @@ class Publisher:
         rows = rows.order_by("pk").select_for_update(skip_locked=True, no_key=no_key)
         return list(rows.values_list(*self._names))
 
-    def _made(self, row: tuple[Any, ...], moment: datetime) -> Row | None:
+    def _made(self, values: Values, moment: datetime) -> Row | None:
         """Return a row of the outbox; None where the delivery takes the event in its own way."""
         declaration, stream = self._declaration, self._stream
-        values = self._reader.of_row(row)
         if self._is_direct and values[self._reader.key] is not None:
             try:
                 event = make_event(declaration, SNAPSHOT, values, moment)

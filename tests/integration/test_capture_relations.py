@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from io import StringIO
+
 import pytest
-from django.db import connection
+from django.core.management import call_command
+from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from kinesis_bridge.models import OutboxRecord
+from tests.support.capture import body_of, records, with_outbox
+from tests.support.outbox import OutboxOn
 from tests.testapp.models import Owner, Person, Post, Tag
 from tests.testapp.rollback import rolled_back
 
@@ -191,3 +198,51 @@ def test_a_copy_of_the_lists_equals_them(kinesis_events, steps):
             tags[number].delete()
     copy = {event.data["id"]: event.data["tags"] for event in kinesis_events}
     assert copy == {post.pk: sorted(keys(*post.tags.all())) for post in posts}
+
+
+@pytest.fixture
+def outbox(settings):
+    """The alias of a server, whose outbox has the events."""
+    settings.DATABASE_ROUTERS = [OutboxOn("postgres")]
+    with_outbox(settings)
+    return "postgres"
+
+
+def lists(using):
+    return [body_of(record)["data"]["tags"] for record in records(using)]
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+def test_two_that_add_at_once_end_with_both(outbox):
+    post = Post.objects.using(outbox).create()
+    first, second = (Tag.objects.using(outbox).create(name=name) for name in "ab")
+    OutboxRecord.objects.using(outbox).all().delete()
+    other = threading.Thread(target=in_thread, args=(post, second))
+    with transaction.atomic(using=outbox):
+        post.tags.add(first)
+        other.start()
+        other.join(0.5)  # it waits for this one's commit
+        assert other.is_alive()
+    other.join(20)
+
+    assert lists(outbox) == [[first.pk], [first.pk, second.pk]]
+
+
+def in_thread(post, tag):
+    try:
+        Post.objects.using(post._state.db).get(pk=post.pk).tags.add(tag)
+    finally:
+        connections.close_all()
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+def test_a_snapshot_has_the_lists(outbox):
+    tag = Tag.objects.using(outbox).create(name="a")
+    for n in range(2):
+        Post.objects.using(outbox).create(title=str(n)).tags.add(tag)
+    OutboxRecord.objects.using(outbox).all().delete()
+
+    arguments = ["testapp.Post", "--database", outbox, "--json"]
+    call_command("kinesis_snapshot", *arguments, stdout=StringIO())
+
+    assert lists(outbox) == [[tag.pk]] * 2
