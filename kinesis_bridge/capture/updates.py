@@ -108,7 +108,7 @@ def take_write_lock(model: type[models.Model], using: str) -> None:
     if connection.vendor == "sqlite":
         table = connection.ops.quote_name(model._meta.db_table)
         with connection.cursor() as cursor:
-            cursor.execute(f"DELETE FROM {table} WHERE 0 = 1")  # noqa: S608  # nosec B608 - a name
+            cursor.execute(f"DELETE FROM {table} WHERE 0 = 1")  # noqa: S608  # nosec B608
 
 
 _collector: ContextVar[Collector | None] = ContextVar("kinesis_bridge.collector", default=None)
