@@ -43,10 +43,16 @@ class Declaration:
     """Names of the fields that are not published, where all others are."""
     on: tuple[Change, ...] = CHANGES
     """The changes that are published."""
+    when: Callable[[Any], bool] | None = None
+    """Rows are published while it holds of them; None: always."""
     changed: bool = False
     """Whether ``updated`` says what was there before, and is left out where nothing changed."""
     stream: str = "default"
     """Alias of the stream."""
+
+    def wants(self, change: Change) -> bool:
+        """Tell whether such a change may have an event: of another kind, where `when` is given."""
+        return change in self.on or (change == "updated" and self.when is not None)
 
     @property
     def label(self) -> str:
@@ -100,6 +106,7 @@ def publishes(
     fields: Sequence[str] | str | None = None,
     exclude: Sequence[str] | None = None,
     on: Sequence[Change] = CHANGES,
+    when: Callable[[Any], bool] | None = None,
     stream: str = "default",
     changed: bool = False,
 ) -> Callable[[builtins.type[M]], builtins.type[M]]:
@@ -110,7 +117,8 @@ def publishes(
     left out, since then all do, also those added later: say ``"__all__"`` if that is meant),
     `exclude` the names that do not (all others do), `on` the changes, `stream` the alias. With
     `changed` an ``updated`` event's data has ``changed``, ``{name: [old, new]}``, and a write that
-    changed nothing of what is published has no event.
+    changed nothing of what is published has no event. `when` is given an instance as the database
+    has it: a row that comes to meet it is ``created``, one that no longer does is ``deleted``.
 
     For a model of another app call it in ``kinesis_events.py``: ``publishes(...)(User)``.
 
@@ -131,6 +139,11 @@ def publishes(
     if exclude is not None and (left_out is None or isinstance(exclude, str) or names is not None):
         raise ImproperlyConfigured(
             f"publishes(exclude={exclude!r}): give a list of field names, and no fields=."
+        )
+    if when is not None and not callable(when):
+        raise ImproperlyConfigured(
+            f"publishes(when={when!r}): give a function of an instance, such as"
+            " lambda order: order.deleted_at is None."
         )
     changes = _names(on)
     if not changes or not set(changes) <= set(CHANGES):
@@ -155,6 +168,7 @@ def publishes(
             fields=(ALL_FIELDS,) if left_out is not None else names,
             exclude=left_out or (),
             on=cast("tuple[Change, ...]", changes),
+            when=when,
             stream=stream,
             changed=changed,
         )

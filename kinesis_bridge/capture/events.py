@@ -13,6 +13,7 @@ from kinesis_bridge.exceptions import EventError, PartitionKeyError, RecordTooLa
 from kinesis_bridge.serializers import to_json
 from kinesis_bridge.streams import streams
 
+from .conditions import by_kind
 from .related import add_lists
 from .values import reader_of
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kinesis_bridge.context import Context
     from kinesis_bridge.declarations import Declaration, Kind
 
+    from .conditions import States
     from .values import Snapshot, Values
 
 Changed = dict[str, list[Any]]
@@ -34,8 +36,41 @@ def publish(
     values: Values,
     using: str,
     changed: Changed | None = None,
+    before: States | None = None,
 ) -> None:
-    """Send the event of one change with the transaction; raises EventError, the field named."""
+    """Send the event of one change with the transaction; raises EventError, the field named.
+
+    With an empty `changed` there is none of an update. `before`: the states of ``when``, if known.
+    """
+    publish_all(declaration, change, [values], using, [changed], before)
+
+
+def publish_all(
+    declaration: Declaration,
+    change: Kind,
+    rows: Sequence[Values],
+    using: str,
+    changed: Sequence[Changed | None] | None = None,
+    before: States | None = None,
+) -> None:
+    """Send the events of several rows; raises as :func:`publish`."""
+    pairs: list[tuple[Values, Any]] = list(zip(rows, changed or [None] * len(rows), strict=True))
+    if declaration.when is None:
+        _send_all(declaration, change, pairs, using)
+        return
+    pk = reader_of(declaration).pk
+    for kind, alike in by_kind(declaration, change, pairs, pk, before, using):
+        # What a row is that came or went has no old values.
+        _send_all(declaration, kind, alike if kind == change else _bare(alike), using)
+
+
+def _bare(pairs: list[tuple[Values, Any]]) -> list[tuple[Values, Any]]:
+    return [(values, None) for values, _ in pairs]
+
+
+def _send(
+    declaration: Declaration, change: Kind, values: Values, using: str, changed: Changed | None
+) -> None:
     reader = reader_of(declaration)
     if declaration.relations:
         add_lists(declaration, [values], reader.pk, using, new=change == "created")
@@ -53,22 +88,20 @@ def publish(
         raise _blame(declaration, reader.payload(values), error) from error
 
 
-def publish_all(
-    declaration: Declaration,
-    change: Kind,
-    rows: Sequence[Values],
-    using: str,
-    changed: Sequence[Changed | None] | None = None,
+def _send_all(
+    declaration: Declaration, change: Kind, pairs: list[tuple[Values, Any]], using: str
 ) -> None:
-    """Send the events of one kind of change of several rows; raises as :func:`publish`."""
-    pairs = list(zip(rows, changed or [None] * len(rows), strict=True))
+    pairs = [(values, what) for values, what in pairs if what != {}]
+    if not pairs:
+        return
     reader = reader_of(declaration)
+    rows = [values for values, _ in pairs]
     if declaration.relations:
         add_lists(declaration, rows, reader.pk, using, new=change == "created")
     moment, context = datetime.now(UTC), current()
     if any(values[reader.key] is None for values in rows):
         for values, what in pairs:
-            publish(declaration, change, values, using, what)  # says which row has no key
+            _send(declaration, change, values, using, what)  # says which row has no key
         return
     try:
         events = [
@@ -77,7 +110,7 @@ def publish_all(
         streams[declaration.stream].send_all(events, using)
     except EventError:
         for values, what in pairs:
-            publish(declaration, change, values, using, what)  # says which field of which row
+            _send(declaration, change, values, using, what)  # says which field of which row
         raise
 
 

@@ -16,6 +16,7 @@ from django.db.models.constants import OnConflict
 
 from kinesis_bridge.declarations import declarations_of
 
+from .conditions import states_of
 from .events import publish_all
 from .values import reader_of
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from kinesis_bridge.declarations import Change, Declaration
 
+    from .conditions import States
     from .events import Changed
     from .values import Values
 
@@ -45,7 +47,7 @@ def capture_bulk_create(bulk_create: Callable[..., list[Any]]) -> Callable[..., 
     ) -> list[Any]:
         given = (batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields)
         wanted = {"created", "updated"} if update_conflicts else {"created"}
-        found = [one for one in declarations_of(self.model) if wanted.intersection(one.on)]
+        found = [one for one in declarations_of(self.model) if one.when or wanted & {*one.on}]
         objs = list(objs) if found else objs
         if not found or not objs:
             return bulk_create(self, objs, *given)
@@ -80,6 +82,7 @@ class _Inserted:
             one: {} for one in declarations if one.changed
         }
         """What those rows held that stood in the way, by primary key."""
+        self._were: dict[Declaration, States] = {one: {} for one in declarations if one.when}
 
     def insert(
         self, objs: list[Any], fields: list[_Field], using: str, **more: Any
@@ -157,6 +160,8 @@ class _Inserted:
             reader = reader_of(declaration)
             held = rows.filter(pk__in=there).values_list(*reader.attnames)
             before.update({row[0]: reader.of_row(row) for row in held})
+        for declaration, states in self._were.items():
+            states.update(states_of(declaration, there, self._using))
         return there
 
     def publish(self) -> None:
@@ -171,21 +176,18 @@ class _Inserted:
         reader = reader_of(declaration)
         pk = cast("_Field", self._model._meta.pk)
         change: Change = "created" if is_new else "updated"
-        if change not in declaration.on:
+        if not declaration.wants(change):
             return
         before = self._before.get(declaration, {})
         after: list[Values] = []
         changed: list[Changed | None] = []
         for row in rows:
             values = reader.of_row([row[field] for field in reader.fields])
-            what = None
-            if declaration.changed and not is_new:
-                what = reader.changes(before.get(row[pk]), values)
-                if not what:
-                    continue
+            tells = declaration.changed and not is_new
             after.append(values)
-            changed.append(what)
-        publish_all(declaration, change, after, self._using, changed)
+            changed.append(reader.changes(before.get(row[pk]), values) if tells else None)
+        were = self._were.get(declaration)
+        publish_all(declaration, change, after, self._using, changed, were)
 
 
 def _returned(query: sql.InsertQuery, returning: list[_Field], using: str) -> list[tuple[Any, ...]]:

@@ -21,6 +21,7 @@ from kinesis_bridge.declarations import declarations, declarations_of, declared
 from kinesis_bridge.streams import streams
 
 from . import relations
+from .conditions import states_of
 from .events import fits, late_event, publish
 from .related import add_lists
 from .updates import take_write_lock
@@ -81,8 +82,9 @@ def _connect(model: type[models.Model]) -> None:
         pre_delete.connect(_before_delete, sender=model, dispatch_uid=_UID)
         _connect_first(post_delete, _on_delete, model)
     _wrap(model, "save_base", _in_transaction)
-    if any(d.changed for d in declarations_of(model)):
+    if any(d.changed or d.when for d in declarations_of(model)):
         _telling.add(model)
+    if any(d.changed for d in declarations_of(model)):
         _wrap_class_method(model, "from_db", _remembering)
         _wrap(model, "refresh_from_db", _forgetting)
     if concrete._meta.parents:
@@ -174,14 +176,16 @@ def _note_before(instance: models.Model, using: str) -> None:
     loaded = instance.__dict__.pop(_LOADED, {})
     before = {}
     for declaration in declarations_of(type(instance)):
-        if not declaration.changed or "updated" not in declaration.on:
+        if not (declaration.changed or declaration.when) or not declaration.wants("updated"):
             continue
         reader = reader_of(declaration)
+        pk = getattr(instance, reader.pk)
+        may_be_there = pk is not None and not _is_new(instance)
         values = loaded.get(declaration)
-        if values is None or reader.is_same(instance, values):
-            pk = getattr(instance, reader.pk)
-            values = None if pk is None or _is_new(instance) else reader.select(pk, using)
-        before[declaration] = values
+        if declaration.changed and (values is None or reader.is_same(instance, values)):
+            values = reader.select(pk, using) if may_be_there else None
+        states = states_of(declaration, [pk] if may_be_there else [], using)
+        before[declaration] = (values, states)
     if before:
         instance.__dict__[_BEFORE] = before
 
@@ -222,13 +226,15 @@ def _on_save(
     for declaration in declarations_of(type(instance)):
         is_new = created if declaration.model is concrete else declaration.model in inserted
         change: Change = "created" if is_new else "updated"
-        if change not in declaration.on:
+        if not declaration.wants(change):
             continue
         reader = reader_of(declaration)
-        if update_fields is not None and not reader.is_touched(update_fields):
+        is_unseen = update_fields is not None and not reader.is_touched(update_fields)
+        if is_unseen and declaration.when is None:
             continue
         tells = declaration.changed and change == "updated"
-        snapshot = reader.snapshot(instance) if update_fields is None and not tells else None
+        may_wait = update_fields is None and not tells and declaration.when is None
+        snapshot = reader.snapshot(instance) if may_wait else None
         if snapshot is not None and fits(snapshot[-1]):
             moment = datetime.now(UTC)
             make = partial(late_event, declaration, change, snapshot, moment, current())
@@ -238,12 +244,9 @@ def _on_save(
         values = reader.read_saved(instance, using, update_fields, created=is_new)
         if values is None:
             continue
-        changed = None
-        if tells:
-            changed = reader.changes(before.get(declaration), values, update_fields)
-            if not changed:
-                continue
-        publish(declaration, change, values, using, changed)
+        old, states = before.get(declaration, (None, {}))
+        changed = reader.changes(old, values, update_fields) if tells else None
+        publish(declaration, change, values, using, changed, states)
 
 
 def _before_delete(
@@ -265,7 +268,8 @@ def _before_delete(
                 if declaration.relations:
                     pk = reader_of(declaration).pk
                     add_lists(declaration, [values], pk, using, new=False)
-                notes.append((declaration, values))
+                states = states_of(declaration, [values[reader_of(declaration).pk]], using)
+                notes.append((declaration, values, states))
 
 
 def _is_proxied(instance: models.Model, origin: object) -> bool:
@@ -284,8 +288,8 @@ def _is_proxied(instance: models.Model, origin: object) -> bool:
 
 
 def _on_delete(*, instance: models.Model, using: str, **_: object) -> None:
-    for declaration, values in instance.__dict__.pop(_DELETED, ()):
-        publish(declaration, "deleted", values, using)
+    for declaration, values, states in instance.__dict__.pop(_DELETED, ()):
+        publish(declaration, "deleted", values, using, before=states)
 
 
 def _pk_name(instance: models.Model) -> str:

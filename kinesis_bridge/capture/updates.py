@@ -15,6 +15,7 @@ from django.db import connections, models, transaction
 
 from kinesis_bridge.declarations import declarations_of
 
+from .conditions import states_of
 from .events import publish, publish_all
 from .values import reader_of
 
@@ -40,7 +41,8 @@ def _touched(model: type[models.Model], assigned: Iterable[str]) -> list[Declara
     return [
         declaration
         for declaration in declarations_of(model)
-        if ("updated" in declaration.on and reader_of(declaration).is_touched(names))
+        if declaration.when is not None
+        or ("updated" in declaration.on and reader_of(declaration).is_touched(names))
         or reader_of(declaration).is_moved(names)
     ]
 
@@ -165,6 +167,8 @@ class _Updated:
         self._matched = len(rows)
         doomed = _doomed(queryset.model) if self._is_own else set()
         self._before = [row for row in rows if row[self._reader.pk] not in doomed]
+        keys = [row[self._reader.pk] for row in self._before]
+        self._were = states_of(declaration, keys, self._using)
 
     def _path(self, model: type[models.Model]) -> str:
         """Return the way from a row of `model` to the primary key of the declared one."""
@@ -204,19 +208,17 @@ class _Updated:
             values = {**before, **written} if written is not None else after.get(before[pk])
             if values is None or values[pk] != before[pk]:
                 self._moved(before, values)
-            elif not self._declaration.changed:
+            else:
+                tells = self._declaration.changed
                 now.append(values)
-                changed.append(None)
-            elif what := self._reader.changes(before, values):
-                now.append(values)
-                changed.append(what)
-        if "updated" in self._declaration.on:
-            publish_all(self._declaration, "updated", now, self._using, changed)
+                changed.append(self._reader.changes(before, values) if tells else None)
+        if self._declaration.wants("updated"):
+            publish_all(self._declaration, "updated", now, self._using, changed, self._were)
 
     def _moved(self, before: Values, values: Values | None) -> None:
         """Publish a row that has another primary key now: to everybody else it is another row."""
         if "deleted" in self._declaration.on:
-            publish(self._declaration, "deleted", before, self._using)
+            publish(self._declaration, "deleted", before, self._using, before=self._were)
         if values is not None and "created" in self._declaration.on:
             publish(self._declaration, "created", values, self._using)
         if values is None:

@@ -109,6 +109,8 @@ def not_captured(declaration: Declaration, using: str) -> Iterator[str]:
     left_out = [change for change in CHANGES if change not in declaration.on]
     if left_out:
         yield f"rows that are {' or '.join(left_out)}: on= leaves them out"
+    if declaration.when is not None:
+        yield "rows of which when= does not hold; one that no longer meets it is deleted"
     if declaration.changed and "updated" in declaration.on:
         yield "writes that change nothing of what is published: changed=True"
     elif quiet := _unpublished(declaration):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections
 
+from kinesis_bridge.capture.conditions import states_of
 from kinesis_bridge.capture.events import make_event, publish
 from kinesis_bridge.capture.related import add_lists
 from kinesis_bridge.capture.values import reader_of
@@ -84,8 +85,11 @@ class Publisher:
             moment = datetime.now(UTC)
             held = [self._reader.of_row(row) for row in rows]
             add_lists(self._declaration, held, self._reader.pk, self._using, new=False)
+            states = states_of(self._declaration, some, self._using)
             for row, values in zip(rows, held, strict=True):
                 size += _size(row)
+                if self._declaration.when is not None and not states.get(row[0], False):
+                    continue
                 try:
                     if (one := self._made(values, moment)) is not None:
                         made.append(one)

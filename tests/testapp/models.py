@@ -80,6 +80,15 @@ class Plain(models.Model):
     name = models.CharField(max_length=50, default="")
 
 
+@publishes("test.memo", fields=["id", "text"], when=lambda memo: memo.deleted is None, changed=True)
+class Memo(models.Model):
+    """Deleted softly: it stays, and nobody is to see it."""
+
+    text = models.CharField(max_length=50, default="")
+    note = models.CharField(max_length=50, default="")
+    deleted = models.IntegerField(null=True)
+
+
 class Tag(models.Model):
     name = models.CharField(max_length=50)
 

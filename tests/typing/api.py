@@ -25,7 +25,7 @@ from kinesis_bridge.middleware import EventContextMiddleware
 from kinesis_bridge.testing import CapturedEvents, assert_published, capture_events
 
 assert_type(publishes("auth.user", key="pk", fields=["id"])(User), type[User])
-assert_type(publishes("a.b", exclude=["password"], changed=True)(User), type[User])
+assert_type(publishes("a.b", exclude=["password"], when=bool, changed=True)(User), type[User])
 assert_type(publish("shop.cart.abandoned", {"cart": 7}, key="customer-9"), Event)
 assert_type(streams["default"].publish("a.b", {}, key="1", subject="s"), Event)
 assert_type(get_client(), KinesisClient)
