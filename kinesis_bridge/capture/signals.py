@@ -20,7 +20,7 @@ from kinesis_bridge.context import current
 from kinesis_bridge.declarations import declarations, declarations_of, declared
 from kinesis_bridge.streams import streams
 
-from . import relations
+from . import before, relations
 from .conditions import states_of
 from .events import fits, late_event, publish
 from .related import add_lists
@@ -37,11 +37,6 @@ if TYPE_CHECKING:
 _UID = "kinesis_bridge.capture"
 _INSERTED = "_kinesis_bridge_inserted"
 _DELETED = "_kinesis_bridge_deleted"
-_LOADED = "_kinesis_bridge_loaded"
-_BEFORE = "_kinesis_bridge_before"
-_NOTHING: dict[Any, Any] = {}
-_telling: set[type[models.Model]] = set()
-"""Models whose events tell what was there before."""
 
 
 def start() -> None:
@@ -83,10 +78,10 @@ def _connect(model: type[models.Model]) -> None:
         _connect_first(post_delete, _on_delete, model)
     _wrap(model, "save_base", _in_transaction)
     if any(d.changed or d.when for d in declarations_of(model)):
-        _telling.add(model)
+        before.telling.add(model)
     if any(d.changed for d in declarations_of(model)):
-        _wrap_class_method(model, "from_db", _remembering)
-        _wrap(model, "refresh_from_db", _forgetting)
+        _wrap_class_method(model, "from_db", before.remembering)
+        _wrap(model, "refresh_from_db", before.forgetting)
     if concrete._meta.parents:
         _wrap(model, "_save_table", _noting_inserts)
 
@@ -122,14 +117,14 @@ def _in_transaction(save_base: Callable[..., None]) -> Callable[..., None]:
         connection = connections[using]
         if not connection.in_atomic_block:
             with transaction.atomic(using=using, savepoint=False):
-                if type(self) in _telling:
+                if type(self) in before.telling:
                     take_write_lock(type(self), using)
-                    _note_before(self, using)
+                    before.note(self, using)
                 save_base(self, *args, **kwargs)
             return
         try:  # as atomic(savepoint=False) would, at a fraction of what that costs
-            if type(self) in _telling:
-                _note_before(self, using)
+            if type(self) in before.telling:
+                before.note(self, using)
             save_base(self, *args, **kwargs)
         except BaseException:
             connection.needs_rollback = True
@@ -144,56 +139,6 @@ def _wrap_class_method(model: type[models.Model], name: str, wrap: Callable[...,
         wrapper = wraps(function)(wrap(function))
         wrapper._kinesis_bridge = True  # type: ignore[attr-defined]  # noqa: SLF001 - our own mark
         setattr(model, name, classmethod(wrapper))
-
-
-def _remembering(from_db: Callable[..., models.Model]) -> Callable[..., models.Model]:
-    def wrapper(cls: type[models.Model], *args: Any, **kwargs: Any) -> models.Model:
-        instance = from_db(cls, *args, **kwargs)
-        instance.__dict__[_LOADED] = {
-            declaration: held
-            for declaration in declarations_of(cls)
-            if declaration.changed and (held := reader_of(declaration).held(instance)) is not None
-        }
-        return instance
-
-    return wrapper
-
-
-def _forgetting(refresh_from_db: Callable[..., None]) -> Callable[..., None]:
-    def wrapper(self: models.Model, *args: Any, **kwargs: Any) -> None:
-        refresh_from_db(self, *args, **kwargs)
-        self.__dict__.pop(_LOADED, None)  # older than what it holds now
-
-    return wrapper
-
-
-def _note_before(instance: models.Model, using: str) -> None:
-    """Note what the rows hold that a save is about to change, where events say it.
-
-    As it was loaded, once: what the transaction of an earlier save did with it is not known to the
-    instance. And never where it would say that nothing changes: that only the database knows.
-    """
-    loaded = instance.__dict__.pop(_LOADED, {})
-    before = {}
-    for declaration in declarations_of(type(instance)):
-        if not (declaration.changed or declaration.when) or not declaration.wants("updated"):
-            continue
-        reader = reader_of(declaration)
-        pk = getattr(instance, reader.pk)
-        may_be_there = pk is not None and not _is_new(instance)
-        values = loaded.get(declaration)
-        if declaration.changed and (values is None or reader.is_same(instance, values)):
-            values = reader.select(pk, using) if may_be_there else None
-        states = states_of(declaration, [pk] if may_be_there else [], using)
-        before[declaration] = (values, states)
-    if before:
-        instance.__dict__[_BEFORE] = before
-
-
-def _is_new(instance: models.Model) -> bool:
-    """Tell whether Django will not even try an UPDATE: ``Model._save_table``."""
-    keys = instance._meta.pk_fields
-    return instance._state.adding and all(key.has_default() or key.has_db_default() for key in keys)
 
 
 def _noting_inserts(save_table: Callable[..., Any]) -> Callable[..., Any]:
@@ -219,7 +164,7 @@ def _on_save(
     **_: object,
 ) -> None:
     inserted = instance.__dict__.pop(_INSERTED, ())
-    before = instance.__dict__.pop(_BEFORE, _NOTHING)
+    noted = before.taken(instance)
     if raw:  # fixtures: rows that were published when they were made
         return
     concrete = instance._meta.concrete_model
@@ -244,7 +189,7 @@ def _on_save(
         values = reader.read_saved(instance, using, update_fields, created=is_new)
         if values is None:
             continue
-        old, states = before.get(declaration, (None, {}))
+        old, states = noted.get(declaration, (None, {}))
         changed = reader.changes(old, values, update_fields) if tells else None
         publish(declaration, change, values, using, changed, states)
 

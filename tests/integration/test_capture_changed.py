@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
@@ -11,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from kinesis_bridge import publishes
 from kinesis_bridge.checks import check_declarations
 from kinesis_bridge.declarations import forget
-from tests.testapp.models import Clash, Gadget, Owner, Plain
+from tests.testapp.models import Clash, Gadget, Memo, Owner, Plain
 from tests.testapp.rollback import rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -122,6 +124,15 @@ def test_refreshed_from_the_database(gadget, kinesis_events):
 def test_an_instance_that_was_made_by_hand(gadget, kinesis_events):
     Gadget(pk=gadget.pk, owner_id=gadget.owner_id, name="new", price="1.50", count=1).save()
     assert changed(kinesis_events) == [{"name": ["old", "new"], "extra": [{"a": [1]}, None]}]
+
+
+def test_an_instance_that_was_pickled(kinesis_events):
+    Memo.objects.create(text="old")  # its declaration has a function, which cannot be
+    kinesis_events.clear()
+    memo = pickle.loads(pickle.dumps(Memo.objects.get()))
+    memo.text = "new"
+    memo.save()
+    assert [event.data["changed"] for event in kinesis_events] == [{"text": ["old", "new"]}]
 
 
 def test_many_rows_at_once(gadget, kinesis_events):
