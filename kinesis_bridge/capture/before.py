@@ -34,10 +34,8 @@ def remembering(from_db: Callable[..., models.Model]) -> Callable[..., models.Mo
     def wrapper(cls: type[models.Model], *args: Any, **kwargs: Any) -> models.Model:
         instance = from_db(cls, *args, **kwargs)
         instance.__dict__[_LOADED] = {
-            (
-                declaration.label,
-                declaration.type,
-            ): held  # an instance may be pickled, a function not
+            # By names: an instance may be pickled, and a condition mostly not.
+            (declaration.label, declaration.type): held
             for declaration in declarations_of(cls)
             if declaration.changed and (held := reader_of(declaration).held(instance)) is not None
         }
