@@ -33,6 +33,7 @@ def grants_of(
     streams = [config.stream(alias)] if alias else list(config.streams.values())
     streams.sort(key=lambda stream: stream.alias != "default")
     warnings = []
+    principal = principal or _declared(config, streams)
     caller = principal
     if caller is None:
         caller = _caller(config, streams)
@@ -55,6 +56,24 @@ def grants_of(
         unused_roles=alias is None and not without_role,
     )
     return replace(grants, warnings=(*warnings, *more, *grants.warnings))
+
+
+def _declared(config: BridgeConfig, streams: list[StreamConfig]) -> str | None:
+    """Return the PRINCIPAL of the roles that are assumed first; None where not all have one."""
+    found: dict[str | None, str] = {}
+    for stream in streams:
+        role = config.role_of(stream)
+        while role is not None and role.via is not None:
+            role = config.role(role.via)
+        found.setdefault(role.principal if role else None, stream.alias)
+    if None in found:
+        return None
+    if len(found) > 1:
+        ways = ", ".join(f'STREAMS["{alias}"]: {name}' for name, alias in found.items())
+        raise PolicyError(
+            f"The streams are reached by different principals ({ways}). Choose one with --stream."
+        )
+    return next(iter(found))
 
 
 def _caller(config: BridgeConfig, streams: list[StreamConfig]) -> str:

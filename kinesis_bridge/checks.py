@@ -3,6 +3,7 @@
 ===========  ==================================================================================
 E001-E020    a setting: :mod:`kinesis_bridge.conf.rules`
 E021         OPTIONS["SERIALIZER"] names no serializer
+E022         a role's PRINCIPAL is no ARN of a role or user
 E030         ``publishes(fields=...)`` or ``exclude=`` names a field the model does not have
 E031         ``publishes(key=...)`` names a field the model does not have
 E032         ``publishes(stream=...)`` names a stream the settings do not have
@@ -10,7 +11,7 @@ E033         ``publishes(changed=True)`` of a model that publishes a field named
 E050-E053    (deploy) :mod:`kinesis_bridge.deploy_checks`
 E060, E061   a KinesisHandler's stream: :mod:`kinesis_bridge.logs`
 W001         ``publishes()`` without ``fields=`` publishes every column, also later ones
-W050-W053    (deploy) :mod:`kinesis_bridge.deploy_checks`
+W050-W054    (deploy) :mod:`kinesis_bridge.deploy_checks`
 ===========  ==================================================================================
 """
 

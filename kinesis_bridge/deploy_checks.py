@@ -11,6 +11,7 @@ W050         the environment holds a long-lived access key
 W051         the environment holds a session token, which nothing renews
 W052         boto's loggers are at DEBUG, which shows bodies and headers
 W053         a role of another account is assumed without an EXTERNAL_ID
+W054         a role's PRINCIPAL is a whole account: all of it may assume the role
 ===========  ==================================================================================
 """
 
@@ -211,6 +212,16 @@ def check_roles_and_deliveries(**_: Any) -> list[CheckMessage]:
                     )
                 )
     for role in config.roles.values():
+        if role.principal and role.principal.endswith(":root"):
+            messages.append(
+                CheckWarning(
+                    f'{SETTING}["ROLES"]["{role.alias}"]["PRINCIPAL"] is the whole account:'
+                    f" {role.principal}. With that trust policy every role and user of it whose own"
+                    f" policy allows sts:AssumeRole may become {role.role_arn}.",
+                    hint="Name the one role or user that the site runs as.",
+                    id="kinesis_bridge.W054",
+                )
+            )
         before = config.role(role.via).account if role.via else None
         if role.external_id is None and before != role.account:
             messages.append(

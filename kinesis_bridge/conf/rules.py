@@ -39,7 +39,7 @@ CHAINED_MAX_SECONDS = 3600
 TOP_KEYS = ("SOURCE", "ROLES", "STREAMS", "LOCAL_AWS", "LOCAL_AWS_URL")
 ROLE_KEYS = (
     "ROLE_ARN", "EXTERNAL_ID", "SESSION_NAME", "DURATION_SECONDS", "REGION",
-    "SOURCE_IDENTITY", "TAGS", "SESSION_POLICY", "PROFILE", "VIA",
+    "SOURCE_IDENTITY", "TAGS", "SESSION_POLICY", "PROFILE", "VIA", "PRINCIPAL",
 )  # fmt: skip
 STREAM_KEYS = ("STREAM", "ROLE", "REGION", "DELIVERY", "OPTIONS")
 
@@ -169,7 +169,23 @@ class _Reader:
             session_policy=self.session_policy(given.get("SESSION_POLICY"), path),
             profile=self.text(given, "PROFILE", path),
             via=self.alias(given, "VIA", "E011", path),
+            principal=self.principal(given.get("PRINCIPAL"), path),
         )
+
+    def principal(self, value: object, path: str) -> str | None:
+        if value is None:
+            return None
+        arn = arns.parse(value) if isinstance(value, str) else None
+        is_named = arn is not None and arn.resource.startswith(("role/", "user/"))
+        if arn is None or arn.service != "iam" or not (is_named or arn.resource == "root"):
+            self.refuse(
+                "E022",
+                f'{path}["PRINCIPAL"]',
+                "must be the ARN of the role or user that the site runs as",
+                '"arn:aws:iam::111111111111:role/shop-web"',
+            )
+            return None
+        return str(value)
 
     def role_arn(self, value: object, path: str) -> str:
         path += '["ROLE_ARN"]'

@@ -58,6 +58,8 @@ class RoleConfig:
     """Profile of the source credentials. Default: boto3's own chain."""
     via: str | None = None
     """Alias of another role to go through first (role chaining)."""
+    principal: str | None = None
+    """ARN of the role or user that the site runs as, for the documents; None: STS is asked."""
 
     @property
     def arn(self) -> arns.Arn:

@@ -262,6 +262,20 @@ def test_w053_role_without_an_external_id(bridge):
     assert "account 222222222222" in text
 
 
+def test_w054_a_whole_account_that_is_to_be_trusted(bridge):
+    bridge(ROLES={"writer": {**ROLE, "PRINCIPAL": "arn:aws:iam::111111111111:root"}})
+
+    text = only("W054")
+
+    assert "the whole account: arn:aws:iam::111111111111:root" in text
+    assert ROLE_ARN in text
+
+
+def test_one_role_that_is_to_be_trusted(bridge):
+    bridge(ROLES={"writer": {**ROLE, "PRINCIPAL": "arn:aws:iam::111111111111:role/shop-web"}})
+    assert deployed() == []
+
+
 def test_next_role_of_a_chain_in_the_same_account_needs_no_external_id(bridge):
     following = {"ROLE_ARN": f"{ROLE_ARN}2", "VIA": "writer"}
     other = {"ROLE_ARN": ROLE_ARN.replace("2" * 12, "3" * 12), "VIA": "writer"}

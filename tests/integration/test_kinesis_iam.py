@@ -222,6 +222,30 @@ def test_nothing_is_asked_where_the_principal_is_given(settings, monkeypatch):
     assert printed("--principal", NAMED)["account_a"]["principal"] == NAMED
 
 
+def test_nothing_is_asked_where_the_settings_name_it(settings, monkeypatch):
+    settings.KINESIS_BRIDGE = bridge(PRINCIPAL=NAMED)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed_port()}")
+
+    assert printed()["account_a"]["principal"] == NAMED
+    assert printed("--principal", SITE)["account_a"]["principal"] == SITE
+
+
+def test_two_principals_are_two_runs(settings):
+    settings.KINESIS_BRIDGE = {
+        "ROLES": {
+            "one": {"ROLE_ARN": ROLE, "PRINCIPAL": NAMED},
+            "two": {"ROLE_ARN": ROLE + "2", "PRINCIPAL": SITE},
+        },
+        "STREAMS": {
+            "default": {"STREAM": "orders", "ROLE": "one", "REGION": "eu-west-1"},
+            "audit": {"STREAM": "audit", "ROLE": "two", "REGION": "eu-west-1"},
+        },
+    }
+    with pytest.raises(CommandError, match=r"different principals .* --stream"):
+        run()
+    assert printed("--stream", "audit")["account_a"]["principal"] == SITE
+
+
 def test_two_callers_are_two_runs(settings, monkeypatch, tmp_path):
     with (
         AwsServer(Answers(GetCallerIdentity=caller_identity(SITE))) as one,
