@@ -220,6 +220,7 @@ class TestTrouble:
             give(delivery, "k", n)
         assert not delivery.flush(1)
         assert delivery.statistics.buffered_records == 20
+        until(lambda: "tried again" in caplog.text, 20)
         (told,) = [r for r in caplog.records if "tried again" in r.getMessage()]
         assert told.levelno == logging.WARNING
         assert "account B" in told.getMessage()  # which side must mend what
