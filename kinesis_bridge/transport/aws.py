@@ -108,7 +108,6 @@ class Boto3Transport(Transport):
             raise
         except BOTO_ERRORS as error:
             request.clear()  # as boto's frames, this one must show no payload
-            redaction.forget_frames(error)
             raise explain(error, self.path(self.client.meta.endpoint_url)) from error
 
 
@@ -139,7 +138,6 @@ class FirehoseTransport(Transport):
             redaction.forget_frames(error)
             raise
         except BOTO_ERRORS as error:
-            redaction.forget_frames(error)
             raise explain(error, self.path(endpoint)) from error
         answers: list[Result] = [
             PutResult("", entry["RecordId"])

@@ -113,7 +113,6 @@ class FastTransport(Transport):
             redaction.forget_frames(error)
             raise
         except BOTO_ERRORS as error:
-            redaction.forget_frames(error)
             raise explain(error, self.path(form.url)) from error
         return self._answers(response, len(records), form)
 
