@@ -26,8 +26,7 @@ def describe_stream(stream: StreamConfig, path: Path) -> Found:
 
     Raises AwsError for what Kinesis refuses and for what events would stumble over.
     """
-    target = {"StreamARN": stream.arn} if stream.arn else {"StreamName": stream.name}
-    summary = _ask(stream, path, "kinesis", "describe_stream_summary", target)
+    summary = _ask(stream, path, "kinesis", "describe_stream_summary", target_of(stream))
     told = summary["StreamDescriptionSummary"]
     status = told["StreamStatus"]
     if status not in WRITABLE:
@@ -68,6 +67,11 @@ def describe_firehose(stream: StreamConfig, path: Path) -> Found:
     if told["DeliveryStreamType"] != "DirectPut":
         raise explain_named("firehose-source", path, status=told["DeliveryStreamType"])
     return Found(f"{told['DeliveryStreamARN']} is {status}")
+
+
+def target_of(stream: StreamConfig) -> dict[str, str]:
+    """Return how requests name a Kinesis stream."""
+    return {"StreamARN": stream.arn} if stream.arn else {"StreamName": stream.name}
 
 
 def _ask(

@@ -16,7 +16,7 @@ from kinesis_bridge.session import region_of, source_of, temporary_credentials
 from kinesis_bridge.transport import kinesis_client, open_transport
 
 from .check import Check, Found
-from .describe import describe_firehose, describe_stream
+from .describe import describe_firehose, describe_stream, target_of
 from .network import reach, read_clock
 from .suspects import narrowed
 
@@ -220,8 +220,3 @@ class Way:
                 "canary-lost", self._path("stream", stream=self.stream), status=where
             )
         return Found(f"{where}, {'read back' if seen else 'not read back: optional'}")
-
-
-def target_of(stream: StreamConfig) -> dict[str, str]:
-    """Return how requests name the stream."""
-    return {"StreamARN": stream.arn} if stream.arn else {"StreamName": stream.name}
