@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kinesis_bridge.declarations import declarations_of
+from kinesis_bridge.declarations import signalled
 
-from .conditions import states_of
+from .derived import NOTHING, looks_back, seen_of
 from .values import reader_of
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from kinesis_bridge.declarations import Declaration
 
-    from .conditions import States
+    from .derived import Seen
     from .values import Values
 
-    Noted = dict[Declaration, tuple[Values | None, States]]
+    Noted = dict[Declaration, tuple[Values | None, Seen]]
 
 _LOADED = "_kinesis_bridge_loaded"
 _BEFORE = "_kinesis_bridge_before"
@@ -35,9 +35,11 @@ def remembering(from_db: Callable[..., models.Model]) -> Callable[..., models.Mo
         instance = from_db(cls, *args, **kwargs)
         instance.__dict__[_LOADED] = {
             # By names: an instance may be pickled, and a condition mostly not.
-            (declaration.label, declaration.type): held
-            for declaration in declarations_of(cls)
-            if declaration.changed and (held := reader_of(declaration).held(instance)) is not None
+            (declaration.label, declaration.prefix): held
+            for declaration in signalled(cls)
+            if declaration.changed
+            and not declaration.is_derived  # that is read: so is the rest, to be of one time
+            and (held := reader_of(declaration).held(instance)) is not None
         }
         return instance
 
@@ -62,17 +64,20 @@ def note(instance: models.Model, using: str) -> None:
     """
     loaded = instance.__dict__.pop(_LOADED, {})
     before: Noted = {}
-    for declaration in declarations_of(type(instance)):
+    for declaration in signalled(type(instance)):
         if not (declaration.changed or declaration.when) or not declaration.wants("updated"):
             continue
         reader = reader_of(declaration)
         pk = getattr(instance, reader.pk)
         may_be_there = pk is not None and not _is_new(instance)
-        values = loaded.get((declaration.label, declaration.type))
-        if declaration.changed and (values is None or reader.is_same(instance, values)):
+        values = loaded.get((declaration.label, declaration.prefix))
+        reads = declaration.changed and declaration.payload is None
+        if reads and (values is None or reader.is_same(instance, values)):
             values = reader.select(pk, using) if may_be_there else None
-        states = states_of(declaration, [pk] if may_be_there else [], using)
-        before[declaration] = (values, states)
+        seen = NOTHING
+        if may_be_there and looks_back(declaration):
+            seen = seen_of(declaration, [pk], using, data=declaration.changed)
+        before[declaration] = (values, seen)
     if before:
         instance.__dict__[_BEFORE] = before
 

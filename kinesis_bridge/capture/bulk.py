@@ -13,8 +13,9 @@ from django.db import models
 from django.db.models import sql
 from django.db.models.deletion import Collector
 
+from .deleting import note_collector
 from .inserts import capture_bulk_create
-from .updates import capture_update, capture_update_batch, note_collector
+from .updates import capture_update, capture_update_batch
 
 
 def start() -> None:

@@ -10,27 +10,12 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from django.db import models
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kinesis_bridge.declarations import Change, Declaration, Kind
 
     from .values import Values
-
-States = dict[Any, bool]
-"""Whether it holds of a row, by the row's primary key; of one that is not there it does not."""
-
-
-def states_of(declaration: Declaration, pks: Iterable[Any], using: str) -> States:
-    """Ask the condition of the rows with these primary keys."""
-    wanted = list(pks)
-    if declaration.when is None or not wanted:
-        return {}
-    # No manager's queryset: a manager may hide rows.
-    rows: models.QuerySet[Any] = models.QuerySet(declaration.model, using=using)
-    return {row.pk: bool(declaration.when(row)) for row in rows.filter(pk__in=wanted)}
 
 
 def kind_of(change: Kind, *, was: bool, is_so: bool) -> Kind | None:
@@ -52,20 +37,17 @@ def by_kind(
     change: Kind,
     rows: Sequence[tuple[Values, Any]],
     pk: str,
-    before: States | None,
-    using: str,
+    had: Mapping[Any, bool],
+    has: Mapping[Any, bool],
 ) -> Iterator[tuple[Kind, list[tuple[Values, Any]]]]:
     """Yield the rows that have events, in their order: those of one kind that follow each other.
 
-    `before`: the states that they had; None: those that they have.
+    `had` and `has`: whether the condition held of them, and whether it does, by primary key.
     """
-    keys = [values[pk] for values, _ in rows]
-    after: States = {} if change == "deleted" else states_of(declaration, keys, using)
-    had = after if before is None else before
 
     def kind(row: tuple[Values, Any]) -> Kind | None:
         key = row[0][pk]
-        return kind_of(change, was=had.get(key, False), is_so=after.get(key, False))
+        return kind_of(change, was=had.get(key, False), is_so=has.get(key, False))
 
     for found, alike in groupby(rows, key=kind):
         if found is not None and (found == "snapshot" or found in declaration.on):

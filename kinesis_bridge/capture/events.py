@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from kinesis_bridge.conf import get_config
-from kinesis_bridge.context import current
+from kinesis_bridge.context import context_of
 from kinesis_bridge.declarations import CHANGED
+from kinesis_bridge.declaring.shapes import check_fits
+from kinesis_bridge.delivery.coalesce import Row
 from kinesis_bridge.event import MAX_KEY_CHARACTERS, Event
-from kinesis_bridge.exceptions import EventError, PartitionKeyError, RecordTooLarge
+from kinesis_bridge.exceptions import EventError, PartitionKeyError, RecordTooLarge, SchemaError
 from kinesis_bridge.serializers import to_json
 from kinesis_bridge.streams import streams
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
+from kinesis_bridge.words import text_of as said_in
 
 from .conditions import by_kind
+from .derived import NOTHING, seen_of, with_data
 from .related import add_lists
 from .values import reader_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import EllipsisType
 
     from kinesis_bridge.context import Context
     from kinesis_bridge.declarations import Declaration, Kind
 
-    from .conditions import States
+    from .derived import Seen
     from .values import Snapshot, Values
 
 Changed = dict[str, list[Any]]
@@ -36,13 +44,16 @@ def publish(
     values: Values,
     using: str,
     changed: Changed | None = None,
-    before: States | None = None,
+    before: Seen | None = None,
+    context: Context | EllipsisType | None = ...,
 ) -> None:
     """Send the event of one change with the transaction; raises EventError, the field named.
 
-    With an empty `changed` there is none of an update. `before`: the states of ``when``, if known.
+    With an empty `changed` there is none of an update. `before`: what was seen of it before it
+    changed, if anything; of a deleted row its data, too. `context`: that of the event, where it was
+    asked for already; else that of now.
     """
-    publish_all(declaration, change, [values], using, [changed], before)
+    publish_all(declaration, change, [values], using, [changed], before, context)
 
 
 def publish_all(
@@ -51,15 +62,27 @@ def publish_all(
     rows: Sequence[Values],
     using: str,
     changed: Sequence[Changed | None] | None = None,
-    before: States | None = None,
+    before: Seen | None = None,
+    context: Context | EllipsisType | None = ...,
 ) -> None:
     """Send the events of several rows; raises as :func:`publish`."""
     pairs: list[tuple[Values, Any]] = list(zip(rows, changed or [None] * len(rows), strict=True))
-    if declaration.when is None:
-        _send_all(declaration, change, pairs, using)
+    if declaration.when is None and not declaration.is_derived:
+        _send_all(declaration, change, pairs, using, context)
         return
     pk = reader_of(declaration).pk
-    for kind, alike in by_kind(declaration, change, pairs, pk, before, using):
+    if change == "deleted":
+        seen, had, has = before or NOTHING, (before or NOTHING).holds, NOTHING.holds
+    else:
+        keys = [values[pk] for values in rows]
+        seen = seen_of(declaration, keys, using, data=True, before=before or NOTHING)
+        had, has = (seen if before is None else before).holds, seen.holds
+    if declaration.is_derived:
+        pairs = with_data(declaration, pairs, pk, seen, before)
+    if declaration.when is None:
+        _send_all(declaration, change, pairs, using, context)
+        return
+    for kind, alike in by_kind(declaration, change, pairs, pk, had, has):
         # What a row is that came or went has no old values.
         _send_all(declaration, kind, alike if kind == change else _bare(alike), using)
 
@@ -69,7 +92,12 @@ def _bare(pairs: list[tuple[Values, Any]]) -> list[tuple[Values, Any]]:
 
 
 def _send(
-    declaration: Declaration, change: Kind, values: Values, using: str, changed: Changed | None
+    declaration: Declaration,
+    change: Kind,
+    values: Values,
+    using: str,
+    changed: Changed | None,
+    context: Context | None,
 ) -> None:
     reader = reader_of(declaration)
     if declaration.relations:
@@ -77,19 +105,30 @@ def _send(
     key = values[reader.key]
     if key is None:
         raise PartitionKeyError(
-            f"{declaration.label}.{declaration.key} is empty for {text_of(values[reader.pk])!r},"
-            " and it is the partition key of the model's events. Choose a key= that always has a"
-            " value."
+            Text(
+                _(
+                    "{field} is empty for {row}, and it is the partition key of the model's events."
+                    " Choose a key= that always has a value."
+                ),
+                field=f"{declaration.label}.{declaration.key}",
+                row=repr(text_of(values[reader.pk])),
+            )
         )
     try:
-        event = make_event(declaration, change, values, datetime.now(UTC), current(), changed)
-        streams[declaration.stream].send(event, using)
+        event = make_event(declaration, change, values, datetime.now(UTC), context, changed)
+        _deliver(declaration, change, [event], [(values, changed)], using)
+    except SchemaError:  # it names model and field
+        raise
     except EventError as error:
         raise _blame(declaration, reader.payload(values), error) from error
 
 
 def _send_all(
-    declaration: Declaration, change: Kind, pairs: list[tuple[Values, Any]], using: str
+    declaration: Declaration,
+    change: Kind,
+    pairs: list[tuple[Values, Any]],
+    using: str,
+    context: Context | EllipsisType | None = ...,
 ) -> None:
     pairs = [(values, what) for values, what in pairs if what != {}]
     if not pairs:
@@ -98,20 +137,51 @@ def _send_all(
     rows = [values for values, _ in pairs]
     if declaration.relations:
         add_lists(declaration, rows, reader.pk, using, new=change == "created")
-    moment, context = datetime.now(UTC), current()
+    moment = datetime.now(UTC)
+    if context is ...:
+        context = context_of(declaration.event_type(change), declaration.stream, len(rows))
     if any(values[reader.key] is None for values in rows):
         for values, what in pairs:
-            _send(declaration, change, values, using, what)  # says which row has no key
+            _send(declaration, change, values, using, what, context)  # says which has no key
         return
     try:
         events = [
             make_event(declaration, change, values, moment, context, what) for values, what in pairs
         ]
-        streams[declaration.stream].send_all(events, using)
+        _deliver(declaration, change, events, pairs, using)
     except EventError:
         for values, what in pairs:
-            _send(declaration, change, values, using, what)  # says which field of which row
+            _send(declaration, change, values, using, what, context)  # says which field of which
         raise
+
+
+def _deliver(
+    declaration: Declaration,
+    change: Kind,
+    events: list[Event],
+    pairs: list[tuple[Values, Any]],
+    using: str,
+) -> None:
+    stream = streams[declaration.stream]
+    if not declaration.coalesce:
+        stream.send_all(events, using)
+        return
+    pk = reader_of(declaration).pk
+    rows = [
+        Row(
+            label=declaration.label,
+            id=(declaration, values[pk]),
+            is_update=change == "updated",
+            changed=changed,
+            retell=_retold,
+        )
+        for values, changed in pairs
+    ]
+    stream.send_rows(zip(events, rows, strict=True), using)
+
+
+def _retold(event: Event, changed: Changed) -> Event:
+    return replace(event, data={**event.data, CHANGED: changed})
 
 
 def late_event(
@@ -134,19 +204,24 @@ def make_event(
     context: Context | None = None,
     changed: Changed | None = None,
 ) -> Event:
-    """Return the event of a row that holds `values`, and that `changed` so."""
+    """Return the event of a row that holds `values`, and that `changed` so.
+
+    Raises EventError, SchemaError where the data does not fit ``schema=``.
+    """
     reader = reader_of(declaration)
+    data = reader.payload(values)
+    if declaration.schema is not None:
+        check_fits(declaration.label, declaration.schema, to_json(data))
     return Event(
         time=moment,
-        type=f"{declaration.type}.{change}",
+        type=declaration.event_type(change),
         source=get_config().source,
         key=text_of(values[reader.key]),
         subject=text_of(values[reader.pk]) or None,
-        data=reader.payload(values)
-        if changed is None
-        else reader.payload(values) | {CHANGED: changed},
+        data=data if changed is None else data | {CHANGED: changed},
         stream=declaration.stream,
         context=context,
+        dataschema=None if declaration.version is None else declaration.dataschema,
     )
 
 
@@ -173,7 +248,14 @@ def _blame(declaration: Declaration, data: dict[str, Any], error: EventError) ->
                 to_json(value)
             except EventError as reason:
                 return type(error)(
-                    f"{declaration.label}.{name} cannot be published. {reason} Leave the field out"
-                    " of fields=, or give the stream a serializer that knows its type."
+                    Text(
+                        _(
+                            "{field} cannot be published. {reason} Leave the field out of fields=,"
+                            " or give the stream a serializer that knows its type."
+                        ),
+                        field=f"{declaration.label}.{name}",
+                        reason=said_in(reason),
+                    )
                 )
-    return type(error)(f"{field} cannot be published. {error}")
+    said = _("{field} cannot be published. {reason}")
+    return type(error)(Text(said, field=field, reason=said_in(error)))

@@ -14,10 +14,12 @@ from django.db import connections, models, transaction
 from django.db.models import sql
 from django.db.models.constants import OnConflict
 
-from kinesis_bridge.declarations import declarations_of
+from kinesis_bridge.declarations import signalled
 
-from .conditions import states_of
+from . import at_once
+from .derived import Seen, looks_back, seen_of
 from .events import publish_all
+from .sql.statements import event_sql
 from .values import reader_of
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
     from kinesis_bridge.declarations import Change, Declaration
 
-    from .conditions import States
     from .events import Changed
     from .values import Values
 
@@ -47,7 +48,7 @@ def capture_bulk_create(bulk_create: Callable[..., list[Any]]) -> Callable[..., 
     ) -> list[Any]:
         given = (batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields)
         wanted = {"created", "updated"} if update_conflicts else {"created"}
-        found = [one for one in declarations_of(self.model) if one.when or wanted & {*one.on}]
+        found = [one for one in signalled(self.model) if one.when or wanted & {*one.on}]
         objs = list(objs) if found else objs
         if not found or not objs:
             return bulk_create(self, objs, *given)
@@ -78,11 +79,13 @@ class _Inserted:
         self._fields: list[_Field] = list(dict.fromkeys(fields))
         self._rows: list[tuple[dict[_Field, Any], bool]] = []
         """Of each row the fields' values, and whether it is new."""
+        self._events = event_sql(declarations, queryset.db)
+        """How PostgreSQL writes their events with them; None: it does not."""
         self._before: dict[Declaration, dict[Any, Values]] = {
             one: {} for one in declarations if one.changed
         }
         """What those rows held that stood in the way, by primary key."""
-        self._were: dict[Declaration, States] = {one: {} for one in declarations if one.when}
+        self._were = {one: Seen() for one in declarations if looks_back(one)}
 
     def insert(
         self, objs: list[Any], fields: list[_Field], using: str, **more: Any
@@ -92,6 +95,10 @@ class _Inserted:
             return self._insert_each(objs, fields, using, **more)
         wanted = list(more.pop("returning_fields", None) or ())
         on_conflict = more.get("on_conflict")
+        if on_conflict != OnConflict.UPDATE and self._events is not None:
+            query = sql.InsertQuery(self._model, **more)
+            query.insert_values(fields, objs)
+            return at_once.insert(query, self._events, wanted, using)
         there: set[Any] = set()
         if on_conflict == OnConflict.UPDATE:
             there = self._there(objs, more.get("unique_fields"))
@@ -160,8 +167,8 @@ class _Inserted:
             reader = reader_of(declaration)
             held = rows.filter(pk__in=there).values_list(*reader.attnames)
             before.update({row[0]: reader.of_row(row) for row in held})
-        for declaration, states in self._were.items():
-            states.update(states_of(declaration, there, self._using))
+        for declaration, seen in self._were.items():
+            seen.update(seen_of(declaration, there, self._using, data=declaration.changed))
         return there
 
     def publish(self) -> None:

@@ -38,7 +38,8 @@ def add_lists(
     declaration: Declaration, rows: Sequence[Values], pk: str, using: str, *, new: bool
 ) -> None:
     """Put each row's lists to its values, by the fields' names; `new` rows have none yet."""
-    for name, field in declaration.relations.items():
+    for field in declaration.relations.values():
+        name = field.name
         missing = [values for values in rows if name not in values]
         keys = [values[pk] for values in missing]
         lists: Lists = {} if new or not missing else lists_of(field, keys, using)

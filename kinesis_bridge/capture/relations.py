@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.db.models.signals import m2m_changed, post_delete, pre_delete
 
+from .derived import looks_back, seen_of
 from .events import publish_all
 from .related import lists_of
 from .values import reader_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from kinesis_bridge.declarations import Declaration
 
+    from .derived import Seen
     from .related import Lists
 
     _Relation = models.ManyToManyField[Any, Any]
@@ -121,7 +123,10 @@ def _note(
         rows: models.QuerySet[Any] = models.QuerySet(declaration.model, using=using)
         list(rows.filter(pk__in=pks).order_by("pk").select_for_update().values_list("pk"))
         notes = instance.__dict__.setdefault(_NOTES, {})
-        notes[declaration, name] = lists_of(field, pks, using)
+        seen = None
+        if looks_back(declaration):
+            seen = seen_of(declaration, pks, using, data=declaration.changed)
+        notes[declaration, name] = lists_of(field, pks, using), seen
 
 
 def _publish(
@@ -132,7 +137,9 @@ def _publish(
     mirrors: bool = False,
 ) -> None:
     declaration, name, field = entry
-    before: Lists = instance.__dict__.get(_NOTES, {}).pop((declaration, name), {})
+    notes = instance.__dict__.get(_NOTES, {})
+    noted: tuple[Lists, Seen | None] = notes.pop((declaration, name), ({}, None))
+    before, seen = noted
     after = lists_of(field, before, using)
     if mirrors and field.remote_field.symmetrical:
         # Django writes the other direction after it has told of the first.
@@ -141,6 +148,6 @@ def _publish(
     reader = reader_of(declaration)
     rows = reader.select_all([pk for pk in before if before[pk] != after[pk]], using)
     for pk, values in rows:
-        values[name] = after[pk]
+        values[field.name] = after[pk]
     changed = [{name: [before[pk], after[pk]]} if declaration.changed else None for pk, _ in rows]
-    publish_all(declaration, "updated", [values for _, values in rows], using, changed)
+    publish_all(declaration, "updated", [values for _, values in rows], using, changed, seen)

@@ -16,22 +16,24 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, models, router, transaction
 from django.db.models.signals import class_prepared, post_delete, post_save, pre_delete
 
-from kinesis_bridge.context import current
-from kinesis_bridge.declarations import declarations, declarations_of, declared
+from kinesis_bridge.context import context_of
+from kinesis_bridge.declarations import declarations, declared, signalled
 from kinesis_bridge.streams import streams
 
 from . import before, relations
-from .conditions import states_of
+from .deleting import add_last_lists, last_seen
+from .derived import NOTHING
 from .events import fits, late_event, publish
-from .related import add_lists
 from .updates import take_write_lock
 from .values import reader_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from types import EllipsisType
 
     from django.dispatch import Signal
 
+    from kinesis_bridge.context import Context
     from kinesis_bridge.declarations import Change, Declaration
 
 _UID = "kinesis_bridge.capture"
@@ -48,12 +50,13 @@ def start() -> None:
 
 
 def _on_declared(*, declaration: Declaration, **_: object) -> None:
-    _connect_family(declaration.model)
-    relations.connect(declaration)
+    if declaration.capture == "signals":
+        _connect_family(declaration.model)
+        relations.connect(declaration)
 
 
 def _on_prepared(*, sender: type[models.Model], **_: object) -> None:
-    if declarations_of(sender):
+    if signalled(sender):
         _connect(sender)
 
 
@@ -73,13 +76,13 @@ def _connect(model: type[models.Model]) -> None:
     _connect_first(post_save, _on_save, model)
     # Deletes are signalled once per table, parents included. Connected only where a declaration
     # asks for them: a receiver ends Django's fast deletes of that model.
-    if any(d.model is concrete and "deleted" in d.on for d in declarations_of(model)):
+    if any(d.model is concrete and "deleted" in d.on for d in signalled(model)):
         pre_delete.connect(_before_delete, sender=model, dispatch_uid=_UID)
         _connect_first(post_delete, _on_delete, model)
     _wrap(model, "save_base", _in_transaction)
-    if any(d.changed or d.when for d in declarations_of(model)):
+    if any(d.changed or d.when for d in signalled(model)):
         before.telling.add(model)
-    if any(d.changed for d in declarations_of(model)):
+    if any(d.changed for d in signalled(model)):
         _wrap_class_method(model, "from_db", before.remembering)
         _wrap(model, "refresh_from_db", before.forgetting)
     if concrete._meta.parents:
@@ -168,7 +171,7 @@ def _on_save(
     if raw:  # fixtures: rows that were published when they were made
         return
     concrete = instance._meta.concrete_model
-    for declaration in declarations_of(type(instance)):
+    for declaration in signalled(type(instance)):
         is_new = created if declaration.model is concrete else declaration.model in inserted
         change: Change = "created" if is_new else "updated"
         if not declaration.wants(change):
@@ -180,18 +183,20 @@ def _on_save(
         tells = declaration.changed and change == "updated"
         may_wait = update_fields is None and not tells and declaration.when is None
         snapshot = reader.snapshot(instance) if may_wait else None
+        context: Context | EllipsisType | None = ...
         if snapshot is not None and fits(snapshot[-1]):
             moment = datetime.now(UTC)
-            make = partial(late_event, declaration, change, snapshot, moment, current())
+            context = context_of(declaration.event_type(change), declaration.stream)
+            make = partial(late_event, declaration, change, snapshot, moment, context)
             most_bytes = reader.most_bytes(snapshot)
             if streams[declaration.stream].send_late(make, using, most_bytes=most_bytes):
                 continue
         values = reader.read_saved(instance, using, update_fields, created=is_new)
         if values is None:
             continue
-        old, states = noted.get(declaration, (None, {}))
+        old, seen = noted.get(declaration, (None, NOTHING))
         changed = reader.changes(old, values, update_fields) if tells else None
-        publish(declaration, change, values, using, changed, states)
+        publish(declaration, change, values, using, changed, seen, context)
 
 
 def _before_delete(
@@ -206,15 +211,15 @@ def _before_delete(
     is_fresh = not (
         isinstance(origin, type(instance)) and instance.pk == getattr(origin, _pk_name(instance))
     )
-    for declaration in declarations_of(type(instance)):
+    for declaration in signalled(type(instance)):
         if declaration.model is concrete and "deleted" in declaration.on:
             values = reader_of(declaration).read(instance, using, fresh=is_fresh)
             if values is not None:  # None: there is no such row, nothing will be deleted
+                pk = values[reader_of(declaration).pk]
                 if declaration.relations:
-                    pk = reader_of(declaration).pk
-                    add_lists(declaration, [values], pk, using, new=False)
-                states = states_of(declaration, [values[reader_of(declaration).pk]], using)
-                notes.append((declaration, values, states))
+                    add_last_lists(declaration, values, pk, using)
+                seen = last_seen(declaration, pk, using)
+                notes.append((declaration, values, seen))
 
 
 def _is_proxied(instance: models.Model, origin: object) -> bool:
@@ -233,8 +238,8 @@ def _is_proxied(instance: models.Model, origin: object) -> bool:
 
 
 def _on_delete(*, instance: models.Model, using: str, **_: object) -> None:
-    for declaration, values, states in instance.__dict__.pop(_DELETED, ()):
-        publish(declaration, "deleted", values, using, before=states)
+    for declaration, values, seen in instance.__dict__.pop(_DELETED, ()):
+        publish(declaration, "deleted", values, using, before=seen)
 
 
 def _pk_name(instance: models.Model) -> str:

@@ -1,21 +1,23 @@
 """``QuerySet.update``, what ``bulk_update`` makes of it, and what ``on_delete=SET_NULL`` writes.
 
 The rows are read and locked, then Django's own UPDATE runs, then each row is published. It leans on
-names inside Django: ``UpdateQuery.update_batch``, ``Collector.data`` and ``Query.alias_map``.
+names inside Django: ``UpdateQuery.update_batch`` and ``Query.alias_map``.
 """
 
 from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from django.db import connections, models, transaction
 
-from kinesis_bridge.declarations import declarations_of
+from kinesis_bridge.declarations import signalled
+from kinesis_bridge.logfields import fields
 
-from .conditions import states_of
+from . import at_once
+from .deleting import doomed, is_deleting
+from .derived import seen_of
 from .events import publish, publish_all
 from .values import reader_of
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from django.db.models import sql
-    from django.db.models.deletion import Collector
 
     from kinesis_bridge.declarations import Declaration
 
@@ -40,7 +41,7 @@ def _touched(model: type[models.Model], assigned: Iterable[str]) -> list[Declara
     names = set(assigned)
     return [
         declaration
-        for declaration in declarations_of(model)
+        for declaration in signalled(model)
         if declaration.when is not None
         or ("updated" in declaration.on and reader_of(declaration).is_touched(names))
         or reader_of(declaration).is_moved(names)
@@ -51,10 +52,16 @@ def capture_update(update: Callable[..., int]) -> Callable[..., int]:
     """Return ``QuerySet.update`` that publishes what it changes."""
 
     def wrapper(self: Any, **assigned: Any) -> int:
-        touched = declarations_of(self.model) and _touched(self.model, assigned)
+        touched = signalled(self.model) and _touched(self.model, assigned)
         if not touched or self.query.is_sliced or self.query.combinator:
             return update(self, **assigned)  # Django refuses the last two
         self._for_write = True
+        # One statement needs no transaction around it.
+        with transaction.mark_for_rollback_on_error(using=self.db):
+            count = _at_once(self, touched, assigned)
+        if count is not None:
+            self._result_cache = None
+            return count
         with _writing(self):
             pending = [_Updated(self, declaration, assigned) for declaration in touched]
             rows = self
@@ -69,6 +76,18 @@ def capture_update(update: Callable[..., int]) -> Callable[..., int]:
     return wrapper
 
 
+def _at_once(
+    queryset: _QuerySet, touched: list[Declaration], assigned: Mapping[str, Any]
+) -> int | None:
+    """Update and publish in one statement, if that can be; None: it was not done."""
+    if is_deleting():
+        return None
+    for declaration in touched:
+        if "updated" not in declaration.on or reader_of(declaration).is_moved(assigned):
+            return None
+    return at_once.update(queryset, touched, assigned)
+
+
 def capture_update_batch(update_batch: Callable[..., None]) -> Callable[..., None]:
     """Return ``UpdateQuery.update_batch`` that publishes what it changes."""
 
@@ -76,7 +95,7 @@ def capture_update_batch(update_batch: Callable[..., None]) -> Callable[..., Non
         self: sql.UpdateQuery, pk_list: list[Any], values: dict[str, Any], using: str
     ) -> None:
         model = cast("type[models.Model]", self.model)
-        touched = declarations_of(model) and _touched(model, values)
+        touched = signalled(model) and _touched(model, values)
         if not touched:
             update_batch(self, pk_list, values, using)
             return
@@ -113,38 +132,6 @@ def take_write_lock(model: type[models.Model], using: str) -> None:
             cursor.execute(f"DELETE FROM {table} WHERE 0 = 1")  # noqa: S608  # nosec B608
 
 
-_collector: ContextVar[Collector | None] = ContextVar("kinesis_bridge.collector", default=None)
-"""Which deletes right now."""
-
-
-def note_collector(delete: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``Collector.delete`` that says which rows it is about to delete."""
-
-    def wrapper(self: Collector) -> Any:
-        token = _collector.set(self)
-        try:
-            return delete(self)
-        finally:
-            _collector.reset(token)
-
-    return wrapper
-
-
-def _doomed(model: type[models.Model]) -> set[Any]:
-    """Return the primary keys of the rows that the delete under way will delete.
-
-    Where constraints cannot wait (MySQL) Django first takes them out of their relations.
-    """
-    collector = _collector.get()
-    collected: dict[type[models.Model], Any] = collector.data if collector is not None else {}
-    return {
-        instance.pk
-        for kind, instances in collected.items()
-        if kind._meta.concrete_model is model._meta.concrete_model
-        for instance in instances
-    }
-
-
 class _Updated:
     """The rows that an update is about to change, locked, for one declaration."""
 
@@ -165,10 +152,11 @@ class _Updated:
         found = locked.select_for_update().values_list(*self._reader.attnames)
         rows = [self._reader.of_row(row) for row in found]
         self._matched = len(rows)
-        doomed = _doomed(queryset.model) if self._is_own else set()
-        self._before = [row for row in rows if row[self._reader.pk] not in doomed]
+        going = doomed(queryset.model) if self._is_own else set()
+        self._before = [row for row in rows if row[self._reader.pk] not in going]
         keys = [row[self._reader.pk] for row in self._before]
-        self._were = states_of(declaration, keys, self._using)
+        tells = declaration.changed or self._reader.is_moved(assigned)
+        self._were = seen_of(declaration, keys, self._using, data=tells)
 
     def _path(self, model: type[models.Model]) -> str:
         """Return the way from a row of `model` to the primary key of the declared one."""
@@ -186,7 +174,7 @@ class _Updated:
         """
         if connections[self._using].vendor != "postgresql" or not self._is_own:
             return queryset
-        if _collector.get() is not None:
+        if is_deleting():
             return queryset
         keys = [values[self._reader.pk] for values in self._before]
         return _with_keys(queryset, keys) if self._is_plain else queryset.filter(pk__in=keys)
@@ -226,6 +214,11 @@ class _Updated:
                 "%s: primary keys were computed by the database in an update(): the rows are"
                 " published as deleted, and not as created under their new keys.",
                 self._declaration.label,
+                extra=fields(
+                    model=self._declaration.label,
+                    stream=self._declaration.stream,
+                    database=self._using,
+                ),
             )
 
 

@@ -13,6 +13,8 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from kinesis_bridge.declaring.sources import Path
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from decimal import Decimal
@@ -26,6 +28,8 @@ Values = dict[str, Any]
 Snapshot = tuple[Any, ...]
 """What an instance holds of primary key and columns, and the partition key."""
 MOST_SHAPES = 1000
+DERIVED = "+derived"
+"""Key of values, where an attname cannot be: what :mod:`.derived` has read, by name."""
 _NOTHING: frozenset[str] = frozenset()
 _MISSING = object()
 # Values of exactly this type go through Django's own to_python unchanged. By the function, since a
@@ -86,24 +90,34 @@ class Reader:
         self._generated = frozenset(field.attname for field in fields if field.generated)
         self._all = frozenset(field.attname for field in (pk, *fields))
         self._names = [(name, field.attname) for name, field in declaration.payload_fields.items()]
-        self._relations = list(declaration.relations)
+        self._relations = [(name, field.name) for name, field in declaration.relations.items()]
+        self._is_derived = declaration.is_derived
+        self._order = declaration.fields or () if declaration.derived else ()
+        # What a path begins with is written like a column; of the rest nobody knows what it reads.
+        paths = [one for one in declaration.derived.values() if isinstance(one, Path)]
+        self._roots = [path.fields[0] for path in paths]
+        self._is_open = declaration.is_derived and not (
+            paths and len(paths) == len(declaration.derived)
+        )
+        # Else the error would come with the commit.
+        self._is_now = bool(self._relations) or self._is_derived or declaration.schema is not None
+        self._is_now |= declaration.coalesce
         self.key = declaration.key_field.attname
         self.pk = pk.attname
         whole = [self._pk, *self._columns]
         self._held = itemgetter(*(column.attname for column in whole), self.key)
         self._shapes: dict[tuple[type, ...], bool] = {}
         """Types of a snapshot, the key's at the end, and whether all are quick."""
-        self._bytes = 6 * len(declaration.type) + sum(
-            6 * len(name) + _AROUND for name, _ in self._names
-        )
+        prefix = len(declaration.prefix) * (1 if declaration.version is None else 2)
+        self._bytes = 6 * prefix + sum(6 * len(name) + _AROUND for name, _ in self._names)
 
     def snapshot(self, instance: models.Model) -> Snapshot | None:
         """Return what an instance holds after a save of all its fields.
 
-        None where that may not be the row's, or may have no JSON form: see :meth:`read_saved`. Of
-        immutable values, so it may be read later.
+        None where that may not be the row's, may have no JSON form (see :meth:`read_saved`), or
+        where its event must be made at once. Of immutable values, so it may be read later.
         """
-        if self._relations:  # only the database has them
+        if self._is_now:  # what only the database has, or what may be refused
             return None
         try:
             held: Snapshot = self._held(instance.__dict__)
@@ -179,14 +193,21 @@ class Reader:
         """Return the values by the names that are published."""
         payload = {name: values[attname] for name, attname in self._names}
         if self._relations:
-            payload.update((name, values[name]) for name in self._relations)
+            payload.update((name, values[field]) for name, field in self._relations)
+        if self._is_derived:
+            payload.update(values[DERIVED])
+            if self._order:
+                return {name: payload[name] for name in self._order}
         return payload
 
     def is_touched(self, update_fields: Collection[str]) -> bool:
         """Tell whether a save of `update_fields` wrote anything that is published."""
         # A generated column may change with any other.
-        return bool(self._generated) or any(
-            _is_written(column.field, update_fields) for column in self._columns
+        return (
+            bool(self._generated)
+            or self._is_open
+            or any(_is_written(column.field, update_fields) for column in self._columns)
+            or any(_is_written(field, update_fields) for field in self._roots)
         )
 
     def select(self, pk: Any, using: str) -> Values | None:

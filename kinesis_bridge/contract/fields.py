@@ -46,9 +46,16 @@ def field_schema(field: _Field, using: str) -> Schema:
         # No enum: the database takes others, and a new one needs no migration.
         schema["examples"] = examples
     # A generated column is never NOT NULL, whatever the field says.
-    if field.null or field.generated:
-        schema["type"] = [schema["type"], "null"]
-    return schema
+    return nullable(schema) if field.null or field.generated else schema
+
+
+def nullable(schema: Schema) -> Schema:
+    """Return a field's schema that takes null, too."""
+    if not isinstance(schema.get("type"), str):  # it does, or is anything
+        return schema
+    if schema["type"] == "array":  # of parts: a relation to a composite primary key
+        return {"anyOf": [schema, {"type": "null"}]}
+    return {**schema, "type": [schema["type"], "null"]}
 
 
 def _value_schema(field: _Field, using: str) -> Schema:

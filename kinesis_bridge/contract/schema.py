@@ -5,6 +5,7 @@ Open for what comes later: a reader must bear new fields in ``data`` and new ext
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from kinesis_bridge.declarations import CHANGED, declarations
 from kinesis_bridge.delivery.outbox import OutboxDelivery
 from kinesis_bridge.event import MAX_KEY_CHARACTERS
 
+from .derived import shape_schema, source_schema
 from .fields import DATE_TIME, UUID_PATTERN, field_schema
+from .versions import with_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +61,7 @@ def kinds_of(declaration: Declaration) -> tuple[Kind, ...]:
 
 def types_of(declaration: Declaration) -> tuple[str, ...]:
     """Return the types of the events: ``shop.order.created`` and so on."""
-    return tuple(f"{declaration.type}.{kind}" for kind in kinds_of(declaration))
+    return tuple(declaration.event_type(kind) for kind in kinds_of(declaration))
 
 
 def messages(stream: str | None = None) -> Iterator[Message]:
@@ -72,13 +75,16 @@ def messages(stream: str | None = None) -> Iterator[Message]:
     for declaration in declarations():
         if stream in {None, declaration.stream}:
             for kind in kinds_of(declaration):
-                place = (f"{declaration.type}.{kind}", declaration.stream)
+                place = (declaration.event_type(kind), declaration.stream)
                 found.setdefault(place, []).append((declaration, kind))
+    places = Counter(type_ for type_, _ in found)
     for (type_, alias), declared in found.items():
         data = [data_schema(declaration, kind) for declaration, kind in declared]
         whole = data[0] if len(data) == 1 else {"anyOf": data}
         has_subject = all(_has_subject(declaration) for declaration, _ in declared)
         content_type, schema = _as_written(type_, alias, whole, has_subject=has_subject)
+        if content_type == CLOUDEVENTS:
+            schema = with_uri(schema, declared, is_alone=places[type_] == 1)
         yield Message(
             type=type_,
             stream=alias,
@@ -88,8 +94,51 @@ def messages(stream: str | None = None) -> Iterator[Message]:
         )
 
 
+def versioned_data(prefix: str) -> Schema | None:
+    """Return what is to be found at the ``dataschema`` of events: the schema of their data alone.
+
+    `prefix` is their type without the change, ``shop.order.v2``; None: no version of it is
+    declared.
+    """
+    declared = [one for one in declarations() if one.version and one.prefix == prefix]
+    if not declared:
+        return None
+    data = []
+    for declaration in declared:
+        schema = data_schema(declaration, "updated")
+        # One for all changes.
+        schema["required"] = [name for name in schema.get("required", []) if name != CHANGED]
+        data.append(schema)
+    whole = data[0] if len(data) == 1 else {"anyOf": data}
+    return {"$id": declared[0].dataschema, **whole, "title": prefix}
+
+
 def data_schema(declaration: Declaration, kind: Kind) -> Schema:
-    """Return the schema of the published fields of a row."""
+    """Return the schema of what is published of a row."""
+    whole = row_schema(declaration)
+    if declaration.changed and kind == "updated":
+        required = whole.get("required", [])
+        properties = whole.get("properties", {})
+        changed: Schema = {
+            "type": "object",
+            "description": "What changed: the old value and the new one.",
+            "properties": {
+                name: _pair(schema, may_go=name not in required)
+                for name, schema in properties.items()
+            },
+            "minProperties": 1,
+        }
+        whole["properties"] = {**properties, CHANGED: changed}
+        whole["required"] = [*required, CHANGED]
+    return whole
+
+
+def row_schema(declaration: Declaration) -> Schema:
+    """Return the schema of a row's data, whatever happened to the row."""
+    if declaration.schema is not None:
+        return shape_schema(declaration.schema)
+    if declaration.payload is not None:
+        return {"type": "object"}
     using = router.db_for_write(declaration.model)
     fields = {
         name: field_schema(field, using) for name, field in declaration.payload_fields.items()
@@ -100,20 +149,15 @@ def data_schema(declaration: Declaration, kind: Kind) -> Schema:
             "items": field_schema(relation.related_model._meta.pk, using),
             "description": "Primary keys of the related rows, in their order.",
         }
-    properties = dict(fields)
-    if declaration.changed and kind == "updated":
-        properties[CHANGED] = {
-            "type": "object",
-            "description": "What changed: the old value and the new one.",
-            "properties": {name: _pair(schema) for name, schema in fields.items()},
-            "minProperties": 1,
-        }
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    for name, source in declaration.derived.items():
+        fields[name] = source_schema(source, using)
+    return {"type": "object", "properties": fields, "required": list(fields)}
 
 
-def _pair(schema: Schema) -> Schema:
+def _pair(schema: Schema, *, may_go: bool) -> Schema:
     old = {"anyOf": [schema, {"type": "null"}]} if schema else {}
-    return {"type": "array", "items": [old, schema], "minItems": 2, "maxItems": 2}
+    new = old if may_go else schema
+    return {"type": "array", "items": [old, new], "minItems": 2, "maxItems": 2}
 
 
 def _as_written(type_: str, alias: str, data: Schema, *, has_subject: bool) -> tuple[str, Schema]:

@@ -1,0 +1,1 @@
+"""What ``publishes()`` is given: arguments, where values come from, the shape of the data."""
