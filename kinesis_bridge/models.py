@@ -13,6 +13,8 @@ from django.db import models, transaction
 from django.db.models import Count, Min
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,12 +35,20 @@ def lane_of(stream: str, key: str) -> int:
 class Letter(models.Model):
     """An event as it goes: what the outbox and its dead letters have in common."""
 
-    stream = models.CharField(max_length=64, help_text="Alias of the stream it goes to.")
-    lane = models.PositiveSmallIntegerField(help_text="By stream and key: who may send it.")
-    partition_key = models.CharField(max_length=256)
-    payload = models.BinaryField(help_text="The final bytes.")
-    event_id = models.CharField(max_length=255, help_text="A repeat carries the same one.")
-    created = models.DateTimeField(db_default=Now(), help_text="When the event was published.")
+    stream = models.CharField(
+        _("stream"), max_length=64, help_text=_("Alias of the stream it goes to.")
+    )
+    lane = models.PositiveSmallIntegerField(
+        _("lane"), help_text=_("By stream and key: who may send it.")
+    )
+    partition_key = models.CharField(_("partition key"), max_length=256)
+    payload = models.BinaryField(_("payload"), help_text=_("The final bytes."))
+    event_id = models.CharField(
+        _("event id"), max_length=255, help_text=_("A repeat carries the same one.")
+    )
+    created = models.DateTimeField(
+        _("created"), db_default=Now(), help_text=_("When the event was published.")
+    )
 
     class Meta:
         abstract = True
@@ -68,7 +78,8 @@ class OutboxRecord(Letter):
     class Meta:
         # The relay reads a stream in the order of ids, from a floor on.
         indexes = (models.Index(fields=("stream", "id"), name="kinesis_outbox_stream_id"),)
-        verbose_name = "outbox record"
+        verbose_name = _("outbox record")
+        verbose_name_plural = _("outbox records")
 
     def __str__(self) -> str:
         return f"{self.event_id} for {self.stream}"
@@ -83,14 +94,19 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
         One that holds up its key takes its old place in front of what waits behind it.
         """
         with transaction.atomic(using=self.db):
-            ids = list(self.select_for_update().order_by("outbox_id").values_list("pk", flat=True))
-            return sum(map(self._requeue, _parts(ids)))
+            return sum(map(self._requeue, _parts(self._ids())))
 
     def discard(self) -> int:
         """Delete them: what waits behind them passes; return how many."""
         with transaction.atomic(using=self.db):
-            ids = list(self.select_for_update().values_list("pk", flat=True))
-            return sum(self._some(part).delete()[0] for part in _parts(ids))
+            return sum(self._some(part).delete()[0] for part in _parts(self._ids()))
+
+    def locked(self) -> DeadLetterQuerySet:
+        """Return them locked, the oldest first: in one order, or two could wait for each other."""
+        return self.select_for_update().order_by("outbox_id", "id")
+
+    def _ids(self) -> list[int]:
+        return list(self.locked().values_list("pk", flat=True))
 
     def _some(self, ids: list[int]) -> models.QuerySet[DeadLetter]:
         return DeadLetter.objects.using(self.db).filter(pk__in=ids)
@@ -111,22 +127,25 @@ def _parts(ids: list[int]) -> list[list[int]]:
 class DeadLetter(Letter):
     """An event that the stream refused for what it is: it can never pass as it is."""
 
-    outbox_id = models.BigIntegerField(help_text="Its place in the outbox.")
-    failed = models.DateTimeField(default=timezone.now)
-    code = models.CharField(max_length=128, help_text="AWS's error code.")
-    message = models.TextField(help_text="Why it was refused.")
+    outbox_id = models.BigIntegerField(_("outbox id"), help_text=_("Its place in the outbox."))
+    failed = models.DateTimeField(_("failed"), default=timezone.now)
+    code = models.CharField(_("code"), max_length=128, help_text=_("AWS's error code."))
+    message = models.TextField(_("message"), help_text=_("Why it was refused."))
     blocks = models.BooleanField(
-        default=False, help_text='Whether later events of its key wait: OPTIONS["POISON"].'
+        _("blocks"),
+        default=False,
+        help_text=_('Whether later events of its key wait: OPTIONS["POISON"].'),
     )
 
     objects: ClassVar[models.Manager[DeadLetter]] = DeadLetterQuerySet.as_manager()
 
     class Meta:
         indexes = (models.Index(fields=("stream", "blocks"), name="kinesis_dead_stream_blocks"),)
-        verbose_name = "dead letter"
+        verbose_name = _("dead letter")
+        verbose_name_plural = _("dead letters")
         permissions = (
-            ("requeue_deadletter", "Can requeue dead letters"),
-            ("discard_deadletter", "Can discard dead letters"),
+            ("requeue_deadletter", gettext_noop("Can requeue dead letters")),
+            ("discard_deadletter", gettext_noop("Can discard dead letters")),
         )
 
     def __str__(self) -> str:
@@ -156,6 +175,8 @@ class Lane(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("stream", "number"), name="kinesis_lane_unique"),
         )
+        verbose_name = _("lane")
+        verbose_name_plural = _("lanes")
 
     def __str__(self) -> str:
         return f"lane {self.number} of {self.stream}"
@@ -169,28 +190,127 @@ class RelayProcess(models.Model):
     pid = models.PositiveIntegerField()
     started = models.DateTimeField()
     seen = models.DateTimeField()
+    lanes = models.JSONField(
+        default=dict, null=True, help_text=_("Stream -> lanes that it held since it spoke before.")
+    )
+    credentials = models.JSONField(
+        default=dict,
+        null=True,
+        help_text=_("Role -> its ARN, the session's ARN and when that ends. No secrets."),
+    )
 
     class Meta:
-        verbose_name_plural = "relay processes"
+        verbose_name = _("relay process")
+        verbose_name_plural = _("relay processes")
 
     def __str__(self) -> str:
         return f"relay {self.pid} on {self.host}"
+
+
+class StreamQuerySet(models.QuerySet["Stream"]):
+    """What streams are told."""
+
+    def locked(self, alias: str) -> Stream:
+        """Return the row of a stream, made where it is missing, locked within a transaction.
+
+        It writes first: a transaction of SQLite that reads first fails at its first write, without
+        waiting, where somebody else wrote in between.
+        """
+        self.bulk_create([Stream(alias=alias)], ignore_conflicts=True)
+        return self.select_for_update().get(alias=alias)
+
+    def pause(self, alias: str, by: str) -> bool:
+        """Have no relay send the stream's events any more; False where it was paused already."""
+        return self._set(alias, timezone.now(), by)
+
+    def resume(self, alias: str) -> bool:
+        """Have relays send the stream's events again; False where it was not paused."""
+        return self._set(alias, None, "")
+
+    def _set(self, alias: str, paused: datetime | None, by: str) -> bool:
+        with transaction.atomic(using=self.db):
+            row = self.locked(alias)
+            if (row.paused is None) == (paused is None):
+                return False
+            row.paused, row.paused_by = paused, by
+            row.save(using=self.db, update_fields=["paused", "paused_by"])
+        return True
+
+
+class Stream(models.Model):
+    """What a stream's relays and its operators leave for each other: a pause, the last outage."""
+
+    alias = models.CharField(max_length=64, unique=True)
+    paused = models.DateTimeField(
+        null=True, help_text=_("Since when no relay sends its events; none: they are sent.")
+    )
+    paused_by = models.CharField(max_length=255, blank=True)
+    outage = models.CharField(
+        max_length=64, blank=True, help_text=_("Name of the finding that explains the last one.")
+    )
+    side = models.CharField(max_length=64, blank=True, help_text=_("Who can mend it."))
+    cause = models.TextField(blank=True)
+    fix = models.TextField(blank=True)
+    began = models.DateTimeField(null=True)
+    ended = models.DateTimeField(null=True, help_text=_("None: it lasts."))
+
+    objects: ClassVar[StreamQuerySet] = StreamQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = _("stream")
+        verbose_name_plural = _("streams")
+        default_permissions = ("view",)
+        permissions = (
+            ("pause_stream", gettext_noop("Can pause and resume streams")),
+            ("test_stream", gettext_noop("Can send test records to streams")),
+        )
+
+    def __str__(self) -> str:
+        return self.alias
 
 
 class StreamStatistic(models.Model):
     """What relays did for a stream within ten seconds: they add to it every few seconds."""
 
     stream = models.CharField(max_length=64)
-    start = models.DateTimeField(help_text="Start of the ten seconds.")
+    start = models.DateTimeField(help_text=_("Start of the ten seconds."))
     sent = models.PositiveBigIntegerField(default=0)
     bytes = models.PositiveBigIntegerField(default=0)
     retried = models.PositiveBigIntegerField(default=0)
     dead_lettered = models.PositiveBigIntegerField(default=0)
+    # With defaults of the database, so that relays of the version before can go on.
+    resent = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text=_("Records sent again within their batch.")
+    )
+    throttled = models.PositiveBigIntegerField(
+        default=0,
+        db_default=0,
+        help_text=_("Records that AWS refused because there were too many."),
+    )
+    # From the commit to the acknowledgement: kinesis_bridge.latency.
+    within_10ms = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_20ms = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_50ms = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_100ms = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_200ms = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_500ms = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_1s = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_2s = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_5s = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_10s = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_30s = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_1min = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_5min = models.PositiveBigIntegerField(default=0, db_default=0)
+    within_30min = models.PositiveBigIntegerField(default=0, db_default=0)
+    slower = models.PositiveBigIntegerField(default=0, db_default=0)
 
     class Meta:
+        # By time first: relays delete what is old, and the page reads what is new, of all streams.
         constraints = (
-            models.UniqueConstraint(fields=("stream", "start"), name="kinesis_statistic_unique"),
+            models.UniqueConstraint(fields=("start", "stream"), name="kinesis_statistic_by_start"),
         )
+        verbose_name = _("stream statistic")
+        verbose_name_plural = _("stream statistics")
 
     def __str__(self) -> str:
         return f"{self.stream} at {self.start}"
@@ -207,26 +327,32 @@ class SnapshotRun(models.Model):
         null=True,
         blank=True,
         unique=True,
-        help_text="What it is of; none once it has ended.",
+        help_text=_("What it is of; none once it has ended."),
     )
-    group = models.CharField(max_length=36, help_text="What the parts of one snapshot share.")
+    group = models.CharField(max_length=36, help_text=_("What the parts of one snapshot share."))
     part = models.PositiveSmallIntegerField(default=1)
     parts = models.PositiveSmallIntegerField(default=1)
     model = models.CharField(max_length=255)
-    type = models.CharField(max_length=255, help_text="As declared.")
-    stream = models.CharField(max_length=64, help_text="Alias of the stream.")
-    asked = models.JSONField(default=dict, help_text="--where, --since and --range.")
-    start = models.JSONField(null=True, help_text="First primary key; none: from the first row.")
-    stop = models.JSONField(null=True, help_text="First primary key that is not of it.")
-    last = models.JSONField(null=True, help_text="Last primary key there was when it began.")
-    after = models.JSONField(null=True, help_text="How far it came.")
-    locked = models.JSONField(default=list, help_text="Passed over: to be published yet.")
-    rows = models.PositiveBigIntegerField(default=0, help_text="Events written.")
-    skipped = models.PositiveBigIntegerField(default=0, help_text="Rows that have no event.")
-    owner = models.CharField(max_length=36, blank=True, help_text="The process that last took it.")
+    type = models.CharField(max_length=255, help_text=_("As declared."))
+    stream = models.CharField(max_length=64, help_text=_("Alias of the stream."))
+    asked = models.JSONField(default=dict, help_text=_("--where, --since and --range."))
+    start = models.JSONField(null=True, help_text=_("First primary key; none: from the first row."))
+    stop = models.JSONField(null=True, help_text=_("First primary key that is not of it."))
+    last = models.JSONField(null=True, help_text=_("Last primary key there was when it began."))
+    after = models.JSONField(null=True, help_text=_("How far it came."))
+    locked = models.JSONField(default=list, help_text=_("Passed over: to be published yet."))
+    rows = models.PositiveBigIntegerField(default=0, help_text=_("Events written."))
+    skipped = models.PositiveBigIntegerField(default=0, help_text=_("Rows that have no event."))
+    owner = models.CharField(
+        max_length=36, blank=True, help_text=_("The process that last took it.")
+    )
     created = models.DateTimeField(default=timezone.now)
     updated = models.DateTimeField(default=timezone.now)
     finished = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("snapshot run")
+        verbose_name_plural = _("snapshot runs")
 
     def __str__(self) -> str:
         return f"snapshot {self.pk} of {self.model}"

@@ -3,19 +3,11 @@
 For events that may be lost if the process is killed: nothing is written anywhere before AWS has it.
 What an outage keeps from being sent waits at the front of the buffer and is tried again for as long
 as the process lives; only what can never pass is given up.
-
-How it ends: the first step of :class:`_End` runs before the interpreter waits for its other
-threads, which may wait here for room; the second after them. Both flush, and together they take
-SHUTDOWN_SECONDS at most. The sender and the producer's threads are daemons, which run until the
-second step is done, and a request of theirs that hangs holds up nothing.
+How the process ends, :mod:`.ending` says.
 """
-
-# ruff: noqa: SLF001 - the hooks below the class are its other half
 
 from __future__ import annotations
 
-import atexit
-import concurrent.futures.thread  # noqa: F401 - so that its own hook at the exit runs after ours
 import encodings.idna  # noqa: F401 - else the first request imports it in the thread: see _start
 import logging
 import os
@@ -23,19 +15,20 @@ import ssl
 import sys
 import threading
 import time
-import weakref
 from collections import Counter
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kinesis_bridge.client import producers
 from kinesis_bridge.conf.options import KIB, MIB, Option
 from kinesis_bridge.event import PutResult, Record, RejectedRecord
 from kinesis_bridge.exceptions import BufferFull, KinesisBridgeError
+from kinesis_bridge.logfields import stream_fields
 from kinesis_bridge.producer.schedule import jitter
 
 from .base import Delivery
 from .buffer import Buffer, Statistics
+from .ending import hold
+from .forks import undivided
 
 if TYPE_CHECKING:
     from kinesis_bridge.conf import StreamConfig
@@ -110,10 +103,10 @@ class BackgroundDelivery(Delivery):
         self._batch_bytes = min(BATCH_BYTES, max(MIN_BATCH_BYTES, size // BATCH_SHARE))
         self._buffer = Buffer(size - size // BATCH_SHARE * SENDING_SHARES)
         self.shutdown_seconds: float = stream.options["SHUTDOWN_SECONDS"]
-        self._forget()
-        _living.add(self)
+        self.forget()
+        hold(self)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Begin as if nothing had happened: a fork has left threads and events with the parent."""
         self._pid = os.getpid()
         self._buffer.forget()
@@ -125,7 +118,7 @@ class BackgroundDelivery(Delivery):
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():
-            self._forget()  # forked by a server that runs none of Python's hooks: uWSGI
+            self.forget()  # forked by a server that runs none of Python's hooks: uWSGI
 
     @property
     def statistics(self) -> Statistics:
@@ -180,7 +173,10 @@ class BackgroundDelivery(Delivery):
         self._buffer.count_dropped()
         if total := self._troubles.due("full", 1):
             logger.error(
-                "Stream %s: %d events dropped, the buffer is full", self.stream.alias, total
+                "Stream %s: %d events dropped, the buffer is full",
+                self.stream.alias,
+                total,
+                extra=stream_fields(self.stream, count=total),
             )
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -203,7 +199,7 @@ class BackgroundDelivery(Delivery):
         self._check_process()
         self._buffer.close()
         if not self.flush(self.shutdown_seconds):
-            self._report(self._buffer.abandon())
+            self._tell_left(self._buffer.abandon())
 
     # The sender
 
@@ -213,13 +209,13 @@ class BackgroundDelivery(Delivery):
             self._start()
 
     def _start(self) -> None:
-        # Imported here and not by the thread: a fork while another thread imports a module leaves
-        # that module locked in the child for ever.
-        import kinesis_bridge.transport.aws  # noqa: PLC0415 - imports boto3
-        import kinesis_bridge.transport.fast  # noqa: F401, PLC0415
+        # What is imported, and the first context of OpenSSL, which sets it up, would stay locked in
+        # a child that is forked meanwhile. So here, where a fork can wait, and not by the thread.
+        with undivided:
+            import kinesis_bridge.transport.aws  # noqa: PLC0415 - imports boto3
+            import kinesis_bridge.transport.fast  # noqa: F401, PLC0415
 
-        # And so is OpenSSL left locked, while its first context sets it up.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
         name = f"{self._prefix}background"
         try:
@@ -260,6 +256,7 @@ class BackgroundDelivery(Delivery):
                 logger.error(  # noqa: TRY400 - a trace of what explains itself helps nobody
                     "Stream %s: %d events wait and are tried again%s",
                     self.stream.alias, len(batch), f": {error}" if ours else "", exc_info=not ours,
+                    extra=stream_fields(self.stream, error, count=len(batch)),
                 )  # fmt: skip
         self._buffer.settle(batch, kept, rejected)
         if len(kept) < len(batch):
@@ -290,11 +287,14 @@ class BackgroundDelivery(Delivery):
                 logger.error(
                     "Stream %s: %d events given up, AWS can never take them (%s)",
                     self.stream.alias, total, code,
+                    extra=stream_fields(self.stream, count=total, code=code),
                 )  # fmt: skip
         if failed and self._troubles.due(f"outage {failed[0].code}", 1):
+            reason = producer.failure(failed[0])
             logger.warning(
                 "Stream %s: %d events wait and are tried again: %s",
-                self.stream.alias, len(failed), producer.failure(failed[0]),
+                self.stream.alias, len(failed), reason,
+                extra=stream_fields(self.stream, reason, count=len(failed)),
             )  # fmt: skip
         return kept, len(poison)
 
@@ -306,14 +306,26 @@ class BackgroundDelivery(Delivery):
     def _in_own_thread(self) -> bool:
         return threading.current_thread().name.startswith(self._prefix)
 
-    # The end
+    # The end of the process
 
-    def _let_go(self, seconds: float) -> None:
+    def let_go(self, seconds: float) -> None:
         """Begin to end: whoever waits for room waits `seconds` more at most."""
         self._buffer.end_waiting(seconds)
         self._buffer.hurry()
 
-    def _report(self, left: int) -> None:
+    def refuse(self) -> None:
+        """Take no more events."""
+        self._buffer.close()
+
+    def report(self) -> None:
+        """Say what was not sent by now."""
+        self._tell_left(self.statistics.buffered_records)
+
+    def give_up(self) -> None:
+        """Drop what was not sent."""
+        self._buffer.abandon()
+
+    def _tell_left(self, left: int) -> None:
         """Say what was not sent, once for each number of events."""
         if not left or left == self._reported:
             return
@@ -323,7 +335,7 @@ class BackgroundDelivery(Delivery):
             f" SHUTDOWN_SECONDS ({self.shutdown_seconds:g} s)"
         )
         if logger.isEnabledFor(logging.ERROR):
-            logger.error(message)
+            logger.error(message, extra=stream_fields(self.stream, count=left))
         elif sys.stderr is not None:  # the site's LOGGING disabled the logger: a loss is told still
             sys.stderr.write(f"{message}\n")
 
@@ -345,65 +357,3 @@ class Troubles:
                 return 0
             self._kinds[kind] = now + TOLD_SECONDS, 0
             return untold + count
-
-
-class _End:
-    """The end of this process, in its two steps, for all deliveries that live."""
-
-    def __init__(self) -> None:
-        self.spent = 0.0
-        """Seconds that the first step took."""
-        self.at = 0.0
-        """When it was over."""
-
-    def of_main_thread(self) -> None:
-        """Flush, before the interpreter waits for threads that may wait for room here."""
-        started = time.monotonic()
-        try:
-            self._flush(list(_living), 0.0)
-        finally:
-            self.at = time.monotonic()
-            self.spent = self.at - started
-
-    def of_process(self) -> None:
-        """Flush what the other threads still published; give up what is left."""
-        deliveries = list(_living)
-        for delivery in deliveries:
-            delivery._buffer.close()
-        # While other threads kept the process alive, nobody waited for this.
-        self._flush(deliveries, max(0.0, self.spent - (time.monotonic() - self.at)))
-        for delivery in deliveries:
-            delivery._buffer.abandon()
-
-    @staticmethod
-    def _flush(deliveries: list[BackgroundDelivery], spent: float) -> None:
-        started = time.monotonic() - spent
-        for delivery in deliveries:
-            delivery._let_go(max(0.0, delivery.shutdown_seconds - spent))
-        late = list(deliveries)
-        try:
-            for delivery in deliveries:
-                rest = delivery.shutdown_seconds - (time.monotonic() - started)
-                if delivery.flush(max(0.0, rest)):
-                    late.remove(delivery)
-        finally:  # interrupted: told all the same
-            for delivery in late:
-                delivery._report(delivery.statistics.buffered_records)
-
-
-_living: weakref.WeakSet[BackgroundDelivery] = weakref.WeakSet()
-_end = _End()
-
-
-def _after_fork_in_child() -> None:
-    _end.spent = _end.at = 0.0
-    for delivery in list(_living):
-        delivery._forget()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
-atexit.register(_end.of_process)
-# Not public, and what concurrent.futures itself relies upon. Without it a thread that waits for
-# room while AWS hangs keeps a process from ending. RuntimeError: the process is ending already.
-with suppress(AttributeError, RuntimeError):
-    threading._register_atexit(_end.of_main_thread)  # type: ignore[attr-defined]

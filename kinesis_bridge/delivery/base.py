@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kinesis_bridge.conf.options import Option
     from kinesis_bridge.event import Event
 
+    from .coalesce import LateRow
+
 
 class Delivery(ABC):
     """One way to deliver the events of one stream alias, in one process.
@@ -27,6 +29,10 @@ class Delivery(ABC):
     transactional: ClassVar[bool] = False
     """True: :meth:`deliver` is called inside the caller's transaction, at once, and takes part in
     it. False: it is called after the commit, and never for what was rolled back."""
+
+    coalesces: ClassVar[bool] = False
+    """Of a transactional one: whether :meth:`deliver_rows` makes several updates of a row one
+    event. For the others it is done before they are called."""
 
     options: ClassVar[tuple[Option, ...]] = ()
     """The names it understands in OPTIONS, beside those of every stream."""
@@ -48,6 +54,15 @@ class Delivery(ABC):
         """Take several events, in their order, as :meth:`deliver` takes one."""
         for event, payload in events:
             self.deliver(event, payload, using)
+
+    def deliver_rows(self, rows: Sequence[LateRow], using: str) -> None:
+        """Take events of rows, whose updates may become one: ``publishes(coalesce=True)``.
+
+        Of a transactional delivery, in place of :meth:`deliver_all`. This one takes each as it is.
+        One that :attr:`coalesces` keeps them until just before the commit, without those that a
+        savepoint takes back; then it calls what :func:`~.coalesce.coalesced` leaves of them.
+        """
+        self.deliver_all([row() for row in rows], using)
 
     def deliver_late(
         self,

@@ -9,6 +9,7 @@ from kinesis_bridge.client import producers
 from kinesis_bridge.conf.options import Option
 from kinesis_bridge.event import Record, RejectedRecord
 from kinesis_bridge.exceptions import KinesisBridgeError
+from kinesis_bridge.logfields import stream_fields
 
 from .base import Delivery
 
@@ -41,9 +42,13 @@ class DirectDelivery(Delivery):
             answer = producer.send([Record(event.key, payload)])[0]
             if isinstance(answer, RejectedRecord):
                 raise producer.failure(answer)
-        except KinesisBridgeError:
+        except KinesisBridgeError as error:
             if self.stream.options["ON_ERROR"] == "raise":
                 raise
             logger.exception(
-                "Event %s (%s) of stream %s is lost", event.id, event.type, self.stream.alias
+                "Event %s (%s) of stream %s is lost",
+                event.id,
+                event.type,
+                self.stream.alias,
+                extra=stream_fields(self.stream, error, event_id=event.id, event_type=event.type),
             )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from kinesis_bridge.event import Event
 
+    from .coalesce import LateRow
+
 MAX_ID_CHARACTERS = 255
 
 
@@ -26,6 +28,7 @@ class OutboxDelivery(Delivery):
     """
 
     transactional = True
+    coalesces = True
     options = (
         Option(
             name="POISON",
@@ -49,6 +52,10 @@ class OutboxDelivery(Delivery):
                     f" {MAX_ID_CHARACTERS}: leave it out, and it is a UUIDv7."
                 )
         self._precommit.add(events, using)
+
+    def deliver_rows(self, rows: Sequence[LateRow], using: str) -> None:
+        """Write what the events become with the transaction that is open on database `using`."""
+        self._precommit.add_rows(rows, using)
 
     def deliver_late(self, make: Callable[[], tuple[Event, bytes]], using: str) -> bool:
         """Write what `make` returns just before the commit, if there is to be one."""

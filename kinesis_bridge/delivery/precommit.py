@@ -4,6 +4,9 @@ They wait in callbacks of ``transaction.on_commit``, so that Django itself drops
 savepoint that is rolled back. When the connection commits they are taken out of Django's list and
 written first; the site's own callbacks stay where they are, in their order.
 
+Where updates of a row become one event (``publishes(coalesce=True)``) it is then, too, also for the
+events of other deliveries, which wait in Django's list one by one.
+
 Savepoints made by hand, with ``transaction.savepoint()`` or, from Django 6.1 on,
 ``savepoint_create()``, are unknown to Django's list: what they roll back is dropped here.
 
@@ -23,7 +26,10 @@ from django.utils import timezone
 
 from kinesis_bridge.exceptions import OutboxError
 from kinesis_bridge.models import lane_of
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
+from .coalesce import LateRow, RowEvent, coalesced
 from .insert import Row, inserts
 
 if TYPE_CHECKING:
@@ -71,9 +77,11 @@ class _Waiting:
 class _Places:
     """What came first on a connection: an event, or a savepoint."""
 
-    __slots__ = ("of_savepoints", "open", "rows")
+    __slots__ = ("coalesces", "of_savepoints", "open", "rows")
 
     def __init__(self) -> None:
+        self.coalesces = False
+        """Whether any may become one with another."""
         self.rows = 0
         self.of_savepoints: dict[str, int] = {}
         self.open: _Waiting | None = None
@@ -102,6 +110,34 @@ def add_late(make: Make, using: str) -> bool:
     return True
 
 
+def add_rows(rows: Sequence[LateRow], using: str) -> None:
+    """:func:`add` events of rows, whose updates become one; as they are where there is no wait."""
+    opened = _open(using)
+    if opened is None:
+        write(connections[using], [_row(*row()) for row in rows])
+        return
+    waiting, places = opened
+    waiting.makes.extend(rows)
+    places.rows += len(rows)
+    places.coalesces = True
+
+
+def watch(using: str) -> int:
+    """Let what was just put into Django's own list become one with others before the commit.
+
+    Returns its place on the connection; 0 where it does not wait.
+    """
+    connection = connections[using]
+    if not connection.in_atomic_block:
+        return 0
+    places: _Places | None = connection.__dict__.get(_INSTALLED) or _install(connection)
+    if places is None:
+        return 0
+    places.rows += 1
+    places.coalesces = True
+    return places.rows
+
+
 def _open(using: str) -> tuple[_Waiting, _Places] | None:
     """Return where the next event may wait for the commit; None where there will be none."""
     connection = connections[using]
@@ -123,6 +159,29 @@ def _open(using: str) -> tuple[_Waiting, _Places] | None:
             return None  # Django keeps it elsewhere: the fallback
         places.open = None if _is_in_test_case(connection) else waiting
     return waiting, places
+
+
+def write_waiting_now(using: str) -> bool:
+    """Write what waits, if a roll-back would take that back exactly as it would drop it.
+
+    For who writes events at once, behind those. False, and nothing is written, where a savepoint
+    was made since the first of them (it may be rolled back, and they are not within it), and where
+    some of them may become one with others.
+    """
+    connection = connections[using]
+    entries = [waiting for waiting in map(_waiting_in, connection.run_on_commit) if waiting]
+    first = min((waiting.first for waiting in entries if waiting.makes), default=None)
+    if first is None:
+        return True
+    places: _Places | None = connection.__dict__.get(_INSTALLED)
+    if places is None or places.coalesces or _is_in_test_case(connection):
+        return False
+    if any(place >= first for place in places.of_savepoints.values()):
+        return False
+    write(connection, [row for waiting in entries for row in waiting.rows()])
+    _forget_waiting(connection)
+    places.open = None
+    return True
 
 
 def _row(event: Event, payload: bytes) -> Row:
@@ -155,6 +214,8 @@ def _install(connection: BaseDatabaseWrapper) -> _Places | None:
 
     def commit_with_events() -> None:
         try:
+            if places.coalesces:
+                _coalesce(connection)
             _write_waiting(connection)
         except DatabaseError:
             raise
@@ -164,6 +225,7 @@ def _install(connection: BaseDatabaseWrapper) -> _Places | None:
             _roll_back(connection)
             raise
         places.of_savepoints.clear()
+        places.coalesces = False
         commit()
 
     def noted_savepoint() -> Any:
@@ -193,6 +255,31 @@ def _drop_waiting(connection: BaseDatabaseWrapper, after: int) -> None:
     for waiting in map(_waiting_in, connection.run_on_commit):
         if waiting is not None:
             waiting.drop(after)
+    if any(map(_row_in, connection.run_on_commit)):
+        connection.run_on_commit = [
+            entry
+            for entry in connection.run_on_commit
+            if getattr(_row_in(entry), "place", 0) <= after
+        ]
+
+
+def _coalesce(connection: BaseDatabaseWrapper) -> None:
+    """Leave of the events that wait those that are sent; raises CoalesceError."""
+    entries: list[Any] = connection.run_on_commit
+    waiting = list(filter(None, map(_waiting_in, entries)))
+    sent = [make for one in waiting for make in one.makes if isinstance(make, LateRow)]
+    left = iter(coalesced(sent))
+    for one in waiting:
+        makes = [next(left) if isinstance(make, LateRow) else make for make in one.makes]
+        one.makes = [make for make in makes if make is not None]
+    pending = iter(coalesced([row for entry in entries if (row := _row_in(entry)) is not None]))
+    kept: list[Any] = []
+    for entry in entries:
+        if _row_in(entry) is None:
+            kept.append(entry)
+        elif (row := next(pending)) is not None:
+            kept.append((entry[0], row, *entry[2:]))
+    connection.run_on_commit = kept
 
 
 def _roll_back(connection: BaseDatabaseWrapper) -> None:
@@ -209,7 +296,11 @@ def _write_waiting(connection: BaseDatabaseWrapper) -> None:
         return
     if rows := [row for waiting in events for row in waiting.rows()]:
         write(connection, rows, commit=_takes_commit(connection))
-    # After the write: what fails stays with its transaction.
+    _forget_waiting(connection)  # after the write: what fails stays with its transaction
+
+
+def _forget_waiting(connection: BaseDatabaseWrapper) -> None:
+    entries = connection.run_on_commit
     connection.run_on_commit = [entry for entry in entries if not _waiting_in(entry)]
 
 
@@ -219,6 +310,11 @@ def _waiting_in(entry: Any) -> _Waiting | None:
     except (TypeError, IndexError, KeyError):  # another shape: its rows were written at once
         return None
     return func if type(func) is _Waiting else None
+
+
+def _row_in(entry: Any) -> RowEvent | None:
+    func = entry[1] if isinstance(entry, tuple) else None
+    return func if isinstance(func, RowEvent) else None
 
 
 def write(connection: BaseDatabaseWrapper, rows: Sequence[Row], *, commit: bool = False) -> None:
@@ -235,9 +331,17 @@ def write(connection: BaseDatabaseWrapper, rows: Sequence[Row], *, commit: bool 
         if commit and isinstance(error, DatabaseError) and not _is_open(connection):
             raise  # a constraint that waited for COMMIT, or a connection that broke: who knows when
         raise OutboxError(
-            f"{len(rows)} events could not be written to the outbox of database"
-            f" {connection.alias!r}, so nothing of the transaction was: {str(error).strip()}."
-            f" If the table is missing: manage.py migrate --database {connection.alias}"
+            Text(
+                _(
+                    "{count} events could not be written to the outbox of database {database}, so"
+                    " nothing of the transaction was: {error}. If the table is missing: manage.py"
+                    " migrate --database {alias}"
+                ),
+                count=len(rows),
+                database=repr(connection.alias),
+                error=str(error).strip(),
+                alias=connection.alias,
+            )
         ) from error
 
 

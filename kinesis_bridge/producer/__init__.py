@@ -21,6 +21,7 @@ from .link import Link, Statistics
 from .run import Run, rejection
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from kinesis_bridge.conf import StreamConfig
@@ -65,12 +66,19 @@ class Producer:
         """End the threads and close the connections; a later send starts anew. Twice is fine."""
         self._link.close()
 
-    def send(self, records: Sequence[Record], *, seconds: float | None = None) -> list[Result]:
+    def send(
+        self,
+        records: Sequence[Record],
+        *,
+        seconds: float | None = None,
+        tally: Counter[str] | None = None,
+    ) -> list[Result]:
         """Send `records`; return for each, in order, where it landed or why it was rejected.
 
         What may yet pass is tried for `seconds` from its first failure on (default
         OPTIONS["RETRY_SECONDS"]). A record that is given up takes those of its key that wait
-        behind it along. Never raises for what AWS answers: see ``RejectedRecord.error``.
+        behind it along. Never raises for what AWS answers: see ``RejectedRecord.error``. `tally`
+        is told how many records of this call were ``resent`` and ``throttled``.
         """
         results: list[Result] = [_UNANSWERED] * len(records)
         run = Run(self._link, records, seconds)
@@ -78,6 +86,8 @@ class Producer:
             for items, answers in run.go():
                 for (index, _), answer in zip(items, answers, strict=True):
                     results[index] = answer
+        if tally is not None:
+            tally.update(resent=run.retried, throttled=run.throttled)
         if run.outage is not None:
             unread = rejection(run.outage)
             if missing := sum(answer is _UNANSWERED for answer in results):

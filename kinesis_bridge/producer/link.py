@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -15,6 +15,7 @@ from kinesis_bridge.aggregation import ShardMap
 from kinesis_bridge.diagnosis import DENIED
 from kinesis_bridge.event import PutResult, RejectedRecord
 from kinesis_bridge.exceptions import AwsError, ShardMapError
+from kinesis_bridge.logfields import stream_fields
 
 from .packing import ByKey, ByShard
 from .positions import Positions
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from kinesis_bridge.transport import Transport
 
     from .packing import Packing
-    from .schedule import Request
+    from .schedule import Request, Schedule
 
 logger = logging.getLogger("kinesis_bridge.producer")
 
@@ -51,6 +52,8 @@ class Statistics:
     bytes: int = 0
     retried: int = 0
     """Records sent again after a failure."""
+    throttled: int = 0
+    """Records that AWS refused because there were too many."""
     short_requests: int = 0
     """Requests that left short because records waited for their own key: see AGGREGATE."""
     order_violations: int = 0
@@ -102,11 +105,12 @@ class Link:
         if transport is not None:
             transport.close()
 
-    def note(self, retried: int, short_requests: int) -> None:
+    def note(self, schedule: Schedule[Any]) -> None:
         """Add what a schedule counted."""
         with self._lock:
-            self.statistics.retried += retried
-            self.statistics.short_requests += short_requests
+            self.statistics.retried += schedule.retried
+            self.statistics.throttled += schedule.throttled
+            self.statistics.short_requests += schedule.short_requests
 
     def after_fork(self) -> None:
         """Start anew in a child process: threads, locks and sockets are its parent's."""
@@ -152,10 +156,16 @@ class Link:
                     "Stream %s: no permission for kinesis:ListShards, so AGGREGATE falls back to"
                     " key",
                     self.stream.alias,
+                    extra=stream_fields(self.stream, error),
                 )
         except ShardMapError as error:  # listed while they change
             shards = None
-            logger.warning("Stream %s: packed by key for now: %s", self.stream.alias, error)
+            logger.warning(
+                "Stream %s: packed by key for now: %s",
+                self.stream.alias,
+                error,
+                extra=stream_fields(self.stream, error),
+            )
         with self._lock:
             self._shards, self._shards_at = shards, time.monotonic()
         return shards
@@ -191,11 +201,13 @@ class Link:
         """Count an answered request, check that sequence numbers rise, tell the signals."""
         violations = _advance(done, positions) if self.keeps_order else 0
         sent, size = len(done.answers), done.request.bytes
+        refused: Counter[str] = Counter()
         if not done.whole:
             for record, answer in zip(done.request.records, done.answers, strict=True):
                 if isinstance(answer, RejectedRecord):
                     sent -= 1
                     size -= record.size
+                    refused[answer.code] += 1
         with self._lock:
             statistics = self.statistics
             statistics.requests += 1
@@ -207,9 +219,26 @@ class Link:
                 "Stream %s: %d sequence numbers of a key did not rise",
                 self.stream.alias,
                 violations,
+                extra=stream_fields(self.stream, count=violations),
             )
         signals.records_sent.send_robust(
-            Link, stream=self.stream.alias, count=sent, bytes=size, seconds=done.seconds
+            Link,
+            stream=self.stream.alias,
+            count=sent,
+            bytes=size,
+            seconds=done.seconds,
+            refused=dict(refused),
+            order_violations=violations,
+        )
+
+    def tell_failure(self, done: Done, error: AwsError) -> None:
+        """Tell the signal that a request failed as a whole."""
+        signals.request_failed.send_robust(
+            Link,
+            stream=self.stream.alias,
+            count=len(done.request.units),
+            seconds=done.seconds,
+            error=error,
         )
 
     def is_quick(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kinesis_bridge import signals
 from kinesis_bridge.event import PutResult, RejectedRecord
-from kinesis_bridge.exceptions import AwsError
+from kinesis_bridge.exceptions import AwsError, ThrottledError
 from kinesis_bridge.session import renew
 from kinesis_bridge.transport import MAX_RECORDS
 
@@ -52,6 +52,8 @@ class Run:
         self._positions = link.positions
         self.outage: AwsError | None = None
         """What ended the run before everything was sent."""
+        self.retried = self.throttled = 0
+        """Records sent again, and records refused for being too many; once it is over."""
 
     def go(self) -> Iterator[tuple[Sequence[Item], Iterable[Result]]]:
         """Send; yield records with their final answers, some at a time."""
@@ -66,7 +68,8 @@ class Run:
                 if done is not None and (final := self._take(schedule, done)):
                     yield from self._told(schedule, final)
         finally:
-            self._link.note(schedule.retried, schedule.short_requests)
+            self.retried, self.throttled = schedule.retried, schedule.throttled
+            self._link.note(schedule)
 
     def _open(self) -> Schedule[Any] | None:
         """Make the schedule, which may ask AWS for the shards; None after an outage."""
@@ -159,6 +162,9 @@ class Run:
             if not isinstance(done.error, AwsError):
                 raise done.error
             schedule.put_back(done.request)
+            if isinstance(done.error, ThrottledError):
+                schedule.throttled += len(done.request.units)
+            self._link.tell_failure(done, done.error)
             return self._suffer(done.error, schedule)
         if self.outage is None:
             self._attempts, self._down_since = 0, None

@@ -131,6 +131,8 @@ class Schedule(ABC, Generic[U]):
         """Codes of the records rejected since somebody looked, one for each."""
         self.in_flight = 0
         """Requests under way."""
+        self.throttled = 0
+        """Records that were refused because there were too many."""
         self.retried = 0
         """Units sent again."""
         self.short_requests = 0
@@ -277,6 +279,8 @@ class Schedule(ABC, Generic[U]):
             trouble = self._troubles[lane] = _Trouble(0, self._since(now))
         # One pause for all of a request that failed as often: they go again together.
         due = rests.setdefault(trouble.attempts, now + jitter(trouble.attempts))
+        if answer.code == THROTTLED:
+            self.throttled += 1
         if answer.code == THROTTLED and (shard := self._shard_of(lane)):
             # The shard is over its rate, not the key: all its lanes rest, once for this request.
             if shard not in rests:

@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
+from kinesis_bridge import signals
 from kinesis_bridge.producer import Producer
 
+from .health import Health
 from .listen import Listener
 from .outage import StreamState
+from .outages import Outages
+from .port import HealthPort
+from .presence import Presence
 from .statistics import Statistics
 from .store import Store
 from .worker import Rhythm, Worker
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
 
     from kinesis_bridge.conf import StreamConfig
 
-__all__ = ["Relay", "Rhythm"]
+__all__ = ["Health", "HealthPort", "Relay", "Rhythm"]
 
 WRITE_SECONDS = 5.0
 STOP_SECONDS = 10.0
@@ -48,21 +53,36 @@ class Relay:
         self.rhythm = rhythm or Rhythm()
         self.statistics = Statistics()
         self._databases = list(databases)
+        self.turned = time.monotonic()
+        """When the loop that watches the threads came round."""
         self._stopped = threading.Event()
         self._producers = [Producer(_impatient(stream)) for stream in streams]
-        states = [StreamState(stream.alias) for stream in streams]
+        states = [StreamState(stream.alias, stream) for stream in streams]
+        self._presence = Presence()
+        self._outages = Outages(states)
         self._workers = [
             Worker(
                 Store(database, stream.alias, blocks=stream.options.get("POISON") == "block"),
                 producer,
                 state,
                 self.statistics,
+                self._presence,
                 self.rhythm,
             )
             for database in databases
             for stream, producer, state in zip(streams, self._producers, states, strict=True)
             for _ in range(threads)
         ]
+
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """Its threads' work."""
+        return self._workers
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopped.is_set()
 
     def stop(self) -> None:
         """Let every thread end after its batch; may be called from a signal's handler."""
@@ -81,6 +101,11 @@ class Relay:
             for number, worker in enumerate(self._workers, 1)
         ]
         listeners = self._listeners()
+        signals.relay_started.send_robust(
+            Relay,
+            streams=[producer.stream.alias for producer in self._producers],
+            databases=list(self._databases),
+        )
         for thread in [*threads, *listeners]:
             thread.start()
         try:
@@ -88,7 +113,8 @@ class Relay:
         finally:
             for listener in listeners:
                 listener.stop()
-            self.statistics.end(self._databases)
+            self._tell()
+            self._presence.end(self._databases)
             for producer in self._producers:
                 producer.close()
         for worker in self._workers:
@@ -96,12 +122,17 @@ class Relay:
                 raise worker.failure
         return {**vars(self.statistics.totals), "seconds": round(time.monotonic() - began, 3)}
 
+    def _tell(self) -> None:
+        """Write what others may know, in a few statements for each database."""
+        for part in (self._presence, self.statistics, self._outages):
+            part.write(self._databases)
+
     def _watch(self, threads: Sequence[threading.Thread]) -> None:
         """Wait for the threads; write statistics meanwhile."""
         due = time.monotonic()
         deadline: float | None = None
         while any(thread.is_alive() for thread in threads):
-            now = time.monotonic()
+            now = self.turned = time.monotonic()
             if any(worker.failure for worker in self._workers) and not self.rhythm.once:
                 self.stop()  # whoever supervises starts it anew: no stream is left unsent
             if self._stopped.is_set():
@@ -109,7 +140,7 @@ class Relay:
                 if now >= deadline:
                     return  # what is under way stays in the outbox, and may arrive twice
             elif now >= due:
-                self.statistics.write(self._databases)
+                self._tell()
                 due = now + WRITE_SECONDS
             for thread in threads:
                 if thread.is_alive():

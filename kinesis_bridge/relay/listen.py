@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import Error, connections
 
 from kinesis_bridge.delivery.insert import CHANNEL
+from kinesis_bridge.logfields import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,10 +49,19 @@ class Listener(threading.Thread):
                     if _notified(connection.connection):
                         self._heard()
             except (Error, OSError, connection.Database.Error) as error:
-                logger.debug("Listening on database %s ended: %s", self._database, error)
+                logger.debug(
+                    "Listening on database %s ended: %s",
+                    self._database,
+                    error,
+                    extra=fields(error, database=self._database),
+                )
                 self._ended.wait(RECONNECT_SECONDS)
-            except Exception:
-                logger.exception("No NOTIFY on database %s: the relay polls", self._database)
+            except Exception as error:
+                logger.exception(
+                    "No NOTIFY on database %s: the relay polls",
+                    self._database,
+                    extra=fields(error, database=self._database),
+                )
                 return
             finally:
                 connection.close()

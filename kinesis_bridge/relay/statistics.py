@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,11 +15,10 @@ from django.db import Error, IntegrityError, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from kinesis_bridge.event import new_id
 from kinesis_bridge.models import RelayProcess, StreamStatistic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .store import Store
 
@@ -29,6 +27,16 @@ logger = logging.getLogger("kinesis_bridge.relay")
 SECONDS_A_ROW = 10
 KEPT = timedelta(hours=24)
 KEPT_RELAYS = timedelta(hours=1)
+
+
+@contextmanager
+def tolerated(database: str) -> Iterator[None]:
+    """Let the database fail in the block: what is told there is told again in a moment."""
+    try:
+        yield
+    except Error as error:
+        logger.debug("Nothing told to database %s: %s", database, error)
+        connections[database].close()
 
 
 @dataclass
@@ -43,19 +51,28 @@ class Totals:
 
 
 class Statistics:
-    """Counts batches; writes them, and that the relay lives, into its databases."""
+    """Counts batches, and adds them to the rows of its databases."""
 
     def __init__(self) -> None:
         self.totals = Totals()
-        self._id = new_id()
-        self._started = timezone.now()
         self._lock = threading.Lock()
         self._rows: defaultdict[str, Counter[tuple[str, datetime, str]]] = defaultdict(Counter)
 
     def count(
-        self, store: Store, *, sent: int, size: int, dead: int, rows: int, began: float
+        self,
+        store: Store,
+        *,
+        sent: int,
+        size: int,
+        dead: int,
+        rows: int,
+        began: float,
+        more: Mapping[str, int] | None = None,
     ) -> None:
-        """Add one batch: `rows` read, of which `sent` went and `dead` never will."""
+        """Add one batch: `rows` read, of which `sent` went and `dead` never will.
+
+        `more` are further fields of StreamStatistic to be added to.
+        """
         ago = timedelta(seconds=time.monotonic() - began)
         start = _start(timezone.now() - ago)
         left = rows - sent - dead
@@ -70,25 +87,26 @@ class Statistics:
                 ("bytes", size),
                 ("retried", left),
                 ("dead_lettered", dead),
+                *(more or {}).items(),
             ):
-                counter[store.stream, start, name] += number
+                if number:
+                    counter[store.stream, start, name] += number
 
     def write(self, databases: Iterable[str]) -> None:
-        """Write what was counted since the last time, and that this relay lives."""
+        """Write what was counted since the last time."""
         for database in databases:
             with self._lock:
                 counted = self._rows.pop(database, Counter())
             try:
-                self._write(database, counted)
-            except Error as error:
-                logger.debug("No statistics for database %s: %s", database, error)
-                connections[database].close()
-                with self._lock:
-                    self._rows[database].update(counted)
+                with tolerated(database):
+                    self._write(database, counted)
+            finally:
+                if counted:  # not written: next time
+                    with self._lock:
+                        self._rows[database].update(counted)
 
     def _write(self, database: str, counted: Counter[tuple[str, datetime, str]]) -> None:
         now = timezone.now()
-        self._alive(database, now)
         rows: defaultdict[tuple[str, datetime], dict[str, int]] = defaultdict(dict)
         for (stream, start, name), number in counted.items():
             rows[stream, start][name] = number
@@ -105,27 +123,6 @@ class Statistics:
                 del counted[stream, start, name]
         statistics.filter(start__lt=now - KEPT).delete()
         RelayProcess.objects.using(database).filter(seen__lt=now - KEPT_RELAYS).delete()
-
-    def _alive(self, database: str, now: datetime) -> None:
-        relays = RelayProcess.objects.using(database)
-        if not relays.filter(id=self._id).update(seen=now):
-            relays.create(
-                id=self._id,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                started=self._started,
-                seen=now,
-            )
-
-    def end(self, databases: Iterable[str]) -> None:
-        """Write the rest, and that this relay is gone."""
-        databases = list(databases)
-        self.write(databases)
-        for database in databases:
-            try:
-                RelayProcess.objects.using(database).filter(id=self._id).delete()
-            except Error as error:
-                logger.debug("Database %s: %s", database, error)
 
 
 def _start(moment: datetime) -> datetime:

@@ -9,27 +9,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections, transaction
+from django.utils import timezone
 
 from kinesis_bridge.exceptions import KinesisBridgeError
-from kinesis_bridge.models import LANES, DeadLetter, Lane, OutboxRecord
+from kinesis_bridge.models import LANES, DeadLetter, Lane, OutboxRecord, Stream
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from kinesis_bridge.event import RejectedRecord
 
+# Subtracted by the database: a datetime made of each row's costs more.
+_AGES = {
+    "postgresql": "date_part('epoch', %s::timestamptz - o.created)",
+    "mysql": "TIMESTAMPDIFF(MICROSECOND, o.created, %s) / 1e6",
+    "sqlite": "(julianday(%s) - julianday(o.created)) * 86400.0",
+}
+
 
 class Waiting(NamedTuple):
-    """One row of the outbox."""
+    """One row of the outbox, as far as sending it takes."""
 
     id: int
-    lane: int
     partition_key: str
     payload: bytes
-    event_id: str
+    age: float
+    """Seconds since it was published, when it was read: by this machine's clock, so that it may be
+    below 0 where the site's is ahead."""
 
 
 class Store:
@@ -44,14 +54,21 @@ class Store:
         self._outbox = quote(OutboxRecord._meta.db_table)
         self._lane = quote(Lane._meta.db_table)
         self._dead = quote(DeadLetter._meta.db_table)
+        self._streams = quote(Stream._meta.db_table)
+        self._age = _AGES.get(connections[database].vendor, _AGES["postgresql"])
 
     def make_lanes(self) -> None:
         """Make the rows whose locks are the lanes, where they are missing."""
         connection = connections[self.database]
         if connection.vendor != "sqlite" and not _skips_locked(connection):
             raise KinesisBridgeError(
-                f"Database {self.database!r} knows no SKIP LOCKED, so two relays would send the"
-                " same rows: the relay needs PostgreSQL, MySQL 8, MariaDB 10.6 or SQLite."
+                Text(
+                    _(
+                        "Database {database} knows no SKIP LOCKED, so two relays would send the"
+                        " same rows: the relay needs PostgreSQL, MySQL 8, MariaDB 10.6 or SQLite."
+                    ),
+                    database=repr(self.database),
+                )
             )
         lanes = Lane.objects.using(self.database)
         if lanes.filter(stream=self.stream).count() < LANES:
@@ -59,6 +76,11 @@ class Store:
                 [Lane(stream=self.stream, number=number) for number in range(LANES)],
                 ignore_conflicts=True,
             )
+
+    def is_paused(self) -> bool:
+        """Tell whether somebody paused the stream in this database."""
+        statement = f"SELECT 1 FROM {self._streams} WHERE alias = %s AND paused IS NOT NULL"  # nosec B608
+        return bool(self._all(statement, [self.stream]))
 
     def lanes_with_work(self, most: int) -> list[int]:
         """Return the lanes of the first `most` rows: a hint, taken without a lock."""
@@ -91,13 +113,15 @@ class Store:
 
         From the very first row on, each time: one with a lower id may be committed later.
         """
+        # In the form that `created` has: the site wrote it by a clock such as ours.
+        now = connections[self.database].ops.adapt_datetimefield_value(timezone.now())
         rows = self._all(
-            "SELECT o.id, o.lane, o.partition_key, o.payload, o.event_id"  # nosec B608
+            f"SELECT o.id, o.partition_key, o.payload, {self._age}"  # nosec B608
             f" FROM {self._unblocked()} AND o.lane IN ({_places(lanes)})"
             f" ORDER BY o.id LIMIT {most:d}",
-            [self.stream, *lanes],
+            [now, self.stream, *lanes],
         )
-        found = [Waiting(r[0], r[1], r[2], bytes(r[3]), r[4]) for r in rows]
+        found = [Waiting(r[0], r[1], bytes(r[2]), r[3]) for r in rows]
         if not self.blocks:
             return found
         # One of each key: those behind it wait until it is known to be no dead letter.
@@ -106,33 +130,32 @@ class Store:
             first.setdefault(row.partition_key, row)
         return list(first.values())
 
-    def settle(self, sent: Sequence[int], dead: Sequence[tuple[Waiting, RejectedRecord]]) -> None:
-        """Delete what was acknowledged; put aside what can never pass."""
+    def settle(
+        self, sent: Sequence[int], dead: Sequence[tuple[Waiting, RejectedRecord]]
+    ) -> list[DeadLetter]:
+        """Delete what was acknowledged; put aside what can never pass, and return it."""
         if not dead:
             self._delete(sent)
-            return
+            return []
         with transaction.atomic(using=self.database):
-            created = dict(
-                OutboxRecord.objects.using(self.database)
-                .filter(id__in=[row.id for row, _ in dead])
-                .values_list("id", "created")
-            )
-            DeadLetter.objects.using(self.database).bulk_create(
-                [self._letter(row, answer, created[row.id]) for row, answer in dead]
-            )
-            self._delete([*sent, *(row.id for row, _ in dead)])
+            ids = [row.id for row, _ in dead]
+            records = OutboxRecord.objects.using(self.database).in_bulk(ids)
+            letters = [self._letter(records[row.id], answer) for row, answer in dead]
+            DeadLetter.objects.using(self.database).bulk_create(letters)
+            self._delete([*sent, *ids])
+        return letters
 
-    def _letter(self, row: Waiting, answer: RejectedRecord, created: datetime) -> DeadLetter:
+    def _letter(self, record: OutboxRecord, answer: RejectedRecord) -> DeadLetter:
         return DeadLetter(
-            outbox_id=row.id,
-            stream=self.stream,
-            lane=row.lane,
-            partition_key=row.partition_key,
-            payload=row.payload,
-            event_id=row.event_id,
-            created=created,
+            outbox_id=record.pk,
+            stream=record.stream,
+            lane=record.lane,
+            partition_key=record.partition_key,
+            payload=record.payload,
+            event_id=record.event_id,
+            created=record.created,
             code=answer.code[:128],
-            message=answer.message,
+            message=str(answer.message),
             blocks=self.blocks,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from django.apps import apps
@@ -12,6 +13,8 @@ from kinesis_bridge.conf import get_config
 from kinesis_bridge.databases import missing_tables, outbox_databases
 from kinesis_bridge.declarations import Declaration, declarations, declarations_of
 from kinesis_bridge.delivery.outbox import OutboxDelivery
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 from .errors import SnapshotError
 
@@ -37,12 +40,16 @@ def declaration_of(
     found = [one for one in declarations_of(concrete) if one.model is concrete]
     if not found:
         raise SnapshotError(_undeclared(concrete))
-    fit = [one for one in found if type in {None, one.type} and stream in {None, one.stream}]
+    fit = [one for one in found if type in {None, one.prefix} and stream in {None, one.stream}]
     if len(fit) != 1:
-        what = "none of its declarations fits" if not fit else "it is declared more than once"
-        raise SnapshotError(
-            f"{concrete._meta.label}: {what}. Choose by --type and --stream: {_listed(found)}."
+        said = (
+            _("{label}: it is declared more than once. Choose by --type and --stream: {names}.")
+            if fit
+            else _(
+                "{label}: none of its declarations fits. Choose by --type and --stream: {names}."
+            )
         )
+        raise SnapshotError(Text(said, label=concrete._meta.label, names=_listed(found)))
     _check_delivery(fit[0].stream)
     return fit[0]
 
@@ -56,14 +63,23 @@ def database_of(declaration: Declaration, database: str | None) -> str:
     outbox_databases(alias)
     if missing := missing_tables(alias):
         raise SnapshotError(
-            f"Database {alias!r} lacks {', '.join(missing)}."
-            f" Run: manage.py migrate --database {alias}"
+            Text(
+                _("Database {database} lacks {tables}. Run: manage.py migrate --database {alias}"),
+                database=repr(alias),
+                tables=", ".join(missing),
+                alias=alias,
+            )
         )
     features = connections[alias].features
     if features.has_select_for_update and not features.has_select_for_update_skip_locked:
         raise SnapshotError(
-            f"Database {alias!r} knows no SKIP LOCKED: a snapshot needs PostgreSQL, MySQL 8,"
-            " MariaDB 10.6 or SQLite."
+            Text(
+                _(
+                    "Database {database} knows no SKIP LOCKED: a snapshot needs PostgreSQL, MySQL"
+                    " 8, MariaDB 10.6 or SQLite."
+                ),
+                database=repr(alias),
+            )
         )
     return alias
 
@@ -74,23 +90,37 @@ def _model(label: str) -> type[models.Model]:
     except (LookupError, ValueError):
         known = sorted({one.label for one in declarations()})
         raise SnapshotError(
-            f"There is no model {label!r}. Write app_label.Model; declared are:"
-            f" {', '.join(known) or 'none'}."
+            Text(
+                _("There is no model {label}. Write app_label.Model; declared are: {known}."),
+                label=repr(label),
+                known=", ".join(known) or Text(_("none")),
+            )
         ) from None
 
 
-def _undeclared(model: type[models.Model]) -> str:
+def _undeclared(model: type[models.Model]) -> Text:
+    label = model._meta.label
     parents = sorted({one.label for one in declarations_of(model)})
     if parents:
-        return (
-            f"{model._meta.label} is not declared, but {' and '.join(parents)} is: its events are"
-            f" of that table. Run: manage.py kinesis_snapshot {parents[0]}"
+        return Text(
+            _(
+                "{label} is not declared, but {parents} is: its events are of that table. Run:"
+                " manage.py kinesis_snapshot {first}"
+            ),
+            label=label,
+            parents=reduce(_and, parents),
+            first=parents[0],
         )
-    return f"{model._meta.label} is not declared: nothing of it is published. See @publishes(...)."
+    said = _("{label} is not declared: nothing of it is published. See @publishes(...).")
+    return Text(said, label=label)
+
+
+def _and(one: str, other: str) -> str:
+    return Text(_("{one} and {other}"), one=one, other=other)
 
 
 def _listed(found: Sequence[Declaration]) -> str:
-    return ", ".join(f"--type {one.type} --stream {one.stream}" for one in found)
+    return ", ".join(f"--type {one.prefix} --stream {one.stream}" for one in found)
 
 
 def _check_delivery(alias: str) -> None:
@@ -98,7 +128,14 @@ def _check_delivery(alias: str) -> None:
     delivery = import_string(config.delivery_class)
     if not (isinstance(delivery, type) and issubclass(delivery, OutboxDelivery)):
         raise SnapshotError(
-            f'Stream {alias!r} has DELIVERY "{config.delivery}", and a snapshot needs the outbox:'
-            " only that keeps its events in order with those of changes made meanwhile. Set"
-            f' KINESIS_BRIDGE["STREAMS"]["{alias}"]["DELIVERY"] = "outbox".'
+            Text(
+                _(
+                    'Stream {stream} has DELIVERY "{delivery}", and a snapshot needs the outbox:'
+                    " only that keeps its events in order with those of changes made meanwhile. Set"
+                    " {setting}."
+                ),
+                stream=repr(alias),
+                delivery=config.delivery,
+                setting=f'KINESIS_BRIDGE["STREAMS"]["{alias}"]["DELIVERY"] = "outbox"',
+            )
         )

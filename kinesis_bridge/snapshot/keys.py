@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
+
 from .errors import SnapshotError
 
 if TYPE_CHECKING:
@@ -41,8 +44,14 @@ class KeyForm:
         read = [field.to_python(value) for field, value in zip(self._fields, written, strict=True)]
         if any(one != other for one, other in zip(read, values, strict=True)):
             raise SnapshotError(
-                f"{self._label}: the primary key {key!r} cannot be written down and read again, so"
-                " a snapshot could not be resumed."
+                Text(
+                    _(
+                        "{label}: the primary key {key} cannot be written down and read again, so a"
+                        " snapshot could not be resumed."
+                    ),
+                    label=self._label,
+                    key=repr(key),
+                )
             )
         return written if self.is_composite else written[0]
 
@@ -56,30 +65,37 @@ class KeyForm:
         """Return both ends of ``FROM:TO`` as JSON keeps them; None for one that is left out."""
         ends = text.split(":")
         if self.is_composite or len(ends) != 2 or not any(ends):
-            why = (
-                f"{self._label} is a composite primary key, and has no ranges"
+            said = (
+                _("--range {text}: {label} is a composite primary key, and has no ranges.")
                 if self.is_composite
-                else "write FROM:TO, 1000:2000 for instance, or 1000: or :2000"
+                else _("--range {text}: write FROM:TO, 1000:2000 for instance, or 1000: or :2000.")
             )
-            raise SnapshotError(f"--range {text}: {why}.")
+            raise SnapshotError(Text(said, text=text, label=self._label))
         try:
             start, stop = (
                 self.dump(self._fields[0].to_python(end)) if end else None for end in ends
             )
         except ValidationError as error:
-            raise SnapshotError(
-                f"--range {text}: no value of {self._label}: {' '.join(error.messages)}"
-            ) from error
+            said = _("--range {text}: no value of {label}: {error}")
+            why = " ".join(error.messages)
+            raise SnapshotError(Text(said, text=text, label=self._label, error=why)) from error
         if None not in {start, stop} and self.load(start) >= self.load(stop):
-            raise SnapshotError(f"--range {text} is empty: FROM comes before TO.")
+            raise SnapshotError(
+                Text(_("--range {text} is empty: FROM comes before TO."), text=text)
+            )
         return start, stop
 
     def cuts(self, first: int, last: int, parts: int) -> list[int]:
         """Return where each part starts, and where the last one ends (exclusive)."""
         if not self.is_integer:
             raise SnapshotError(
-                f"--part splits integer primary keys alone, and {self._label} is none. Give each"
-                " machine its --range FROM:TO, or run one snapshot."
+                Text(
+                    _(
+                        "--part splits integer primary keys alone, and {label} is none. Give each"
+                        " machine its --range FROM:TO, or run one snapshot."
+                    ),
+                    label=self._label,
+                )
             )
         count = last + 1 - first
         return [first + count * number // parts for number in range(parts + 1)]

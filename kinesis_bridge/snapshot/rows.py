@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connections
 
-from kinesis_bridge.capture.conditions import states_of
+from kinesis_bridge.capture.derived import seen_of, with_data
 from kinesis_bridge.capture.events import make_event, publish
 from kinesis_bridge.capture.related import add_lists
 from kinesis_bridge.capture.values import reader_of
@@ -19,6 +19,8 @@ from kinesis_bridge.exceptions import EventError
 from kinesis_bridge.models import lane_of
 from kinesis_bridge.signals import event_published
 from kinesis_bridge.streams import Stream, streams
+from kinesis_bridge.words import Text, text_of
+from kinesis_bridge.words import marked as _
 
 from .errors import SnapshotError
 
@@ -85,12 +87,16 @@ class Publisher:
             moment = datetime.now(UTC)
             held = [self._reader.of_row(row) for row in rows]
             add_lists(self._declaration, held, self._reader.pk, self._using, new=False)
-            states = states_of(self._declaration, some, self._using)
+            seen = seen_of(self._declaration, [row[0] for row in rows], self._using, data=True)
             for row, values in zip(rows, held, strict=True):
                 size += _size(row)
-                if self._declaration.when is not None and not states.get(row[0], False):
+                key = values[self._reader.pk]
+                if self._declaration.when is not None and not seen.holds.get(key, False):
                     continue
                 try:
+                    if self._declaration.is_derived:
+                        with_data(self._declaration, [(values, None)], self._reader.pk, seen, None)
+                        size += _size(seen.data.get(key, {}).values())
                     if (one := self._made(values, moment)) is not None:
                         made.append(one)
                     published += 1
@@ -142,16 +148,22 @@ class Publisher:
         return None
 
     def _blame(self, key: Any, error: EventError) -> str:
-        message = f"The row {key!r} cannot be published: {error}"
+        values = {"key": repr(key), "error": text_of(error)}
         if self._skip_invalid:
-            return message
+            return Text(_("The row {key} cannot be published: {error}"), **values)
         raise SnapshotError(
-            f"{message} Mend the row and run the same command again, which goes on from here; or"
-            " pass over such rows with --skip-invalid."
+            Text(
+                _(
+                    "The row {key} cannot be published: {error} Mend the row and run the same"
+                    " command again, which goes on from here; or pass over such rows with"
+                    " --skip-invalid."
+                ),
+                **values,
+            )
         ) from error
 
 
-def _size(row: tuple[Any, ...]) -> int:
+def _size(row: Iterable[Any]) -> int:
     """Return about how many bytes the values have."""
     size = 0
     for value in row:

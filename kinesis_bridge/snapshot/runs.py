@@ -9,6 +9,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from kinesis_bridge.models import SnapshotRun
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 from .errors import SnapshotError
 from .find import declaration_of
@@ -29,14 +31,15 @@ class Part(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Part:
         """Return the part that ``K/N`` names; raise SnapshotError."""
-        number, _, count = text.partition("/")
+        number, _slash, count = text.partition("/")
         if (
             number.isdecimal()
             and count.isdecimal()
             and 1 <= int(number) <= int(count) <= MOST_PARTS
         ):
             return cls(int(number), int(count))
-        raise SnapshotError(f"--part {text}: write K/N, 1/4 to 4/4 for instance, N up to 1000.")
+        said = _("--part {text}: write K/N, 1/4 to 4/4 for instance, N up to 1000.")
+        raise SnapshotError(Text(said, text=text))
 
 
 def open_run(
@@ -51,15 +54,21 @@ def open_run(
     part = part or Part()
     if restart and part.number != 1:
         raise SnapshotError(
-            f"--restart with --part {part.number}/{part.of}: it begins all parts anew, so give"
-            f" it with --part 1/{part.of}, and start the others without."
+            Text(
+                _(
+                    "--restart with --part {number}/{of}: it begins all parts anew, so give it with"
+                    " --part 1/{of}, and start the others without."
+                ),
+                number=part.number,
+                of=part.of,
+            )
         )
     runs = SnapshotRun.objects.using(using)
     digests = [scope.digest(number, part.of) for number in range(1, part.of + 1)]
     if restart:
         there = runs.filter(scope__in=digests)
         there.update(scope=None, owner="", updated=timezone.now())
-    for _ in range(2):
+    for _attempt in range(2):
         group = runs.filter(scope__in=digests).values_list("group", flat=True).first()
         if group is not None:
             return runs.get(group=group, part=part.number), True
@@ -71,16 +80,24 @@ def open_run(
         except IntegrityError:  # another process was faster
             continue
         return made[part.number - 1], False
-    raise SnapshotError("Another process began and ended the same snapshot just now: try again.")
+    said = _("Another process began and ended the same snapshot just now: try again.")
+    raise SnapshotError(Text(said))
 
 
 def resumed_run(number: int, using: str) -> tuple[SnapshotRun, Scope]:
     """Return an unfinished run by its id, and what it is of."""
     run = SnapshotRun.objects.using(using).filter(pk=number).first()
     if run is None or run.state != "unfinished":
-        said = "there is none of that number" if run is None else f"it is {run.state}"
+        state = Text(_("there is none of that number"))
+        if run is not None:
+            state = Text(_("it is {state}"), state=Text(run.state))
         raise SnapshotError(
-            f"--resume {number}: {said} in database {using!r}. See kinesis_snapshot --list."
+            Text(
+                _("--resume {id}: {said} in database {database}. See kinesis_snapshot --list."),
+                id=number,
+                said=state,
+                database=repr(using),
+            )
         )
     declaration = declaration_of(run.model, type=run.type, stream=run.stream)
     return run, Scope.of_texts(declaration, run.asked)
@@ -106,7 +123,7 @@ def new_runs(scope: Scope, using: str, parts: int) -> list[SnapshotRun]:
             part=number,
             parts=parts,
             model=scope.declaration.label,
-            type=scope.declaration.type,
+            type=scope.declaration.prefix,
             stream=scope.declaration.stream,
             asked=scope.texts,
             start=start,

@@ -14,6 +14,9 @@ from django.db import models
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
+from kinesis_bridge.words import Text, text_of
+from kinesis_bridge.words import marked as _
+
 from .errors import SnapshotError
 from .keys import KeyForm, target
 
@@ -87,7 +90,7 @@ class Scope:
     def digest(self, number: int, parts: int) -> str:
         """Return a text that the same part of the same scope has, and no other."""
         one = self.declaration
-        whole = [one.label, one.type, one.stream, self.texts, number, parts]
+        whole = [one.label, one.prefix, one.stream, self.texts, number, parts]
         return sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
     def all_rows(self, using: str) -> models.QuerySet[models.Model]:
@@ -101,15 +104,16 @@ class Scope:
         for text in self.where:
             name, sign, value = text.partition("=")
             if not sign or not name:
-                raise SnapshotError(f"--where {text}: write FIELD=VALUE or FIELD__LOOKUP=VALUE.")
+                said = _("--where {text}: write FIELD=VALUE or FIELD__LOOKUP=VALUE.")
+                raise SnapshotError(Text(said, text=text))
             crosses, given = _converted(model, name, value, text)
-            rows = _filtered(rows, {name: given}, f"--where {text}")
+            rows = _filtered(rows, {name: given}, text)
             if crosses:  # a row of each related one otherwise
                 rows = rows.distinct()
         if self.since is not None:
             rows = rows.filter(**self._since(self.since))
         elif self.since_field is not None:
-            raise SnapshotError("--since-field without --since: say since when.")
+            raise SnapshotError(Text(_("--since-field without --since: say since when.")))
         return rows
 
     def _since(self, text: str) -> dict[str, Any]:
@@ -118,11 +122,11 @@ class Scope:
             moment = parse_datetime(text)
             day = None if moment else parse_date(text)
         except ValueError as error:
-            raise SnapshotError(f"--since {text}: {error}.") from error
+            said = _("--since {text}: {error}.")
+            raise SnapshotError(Text(said, text=text, error=str(error))) from error
         if moment is None and day is None:
-            raise SnapshotError(
-                f"--since {text}: write ISO 8601, 2026-11-01T12:00:00Z for instance."
-            )
+            said = _("--since {text}: write ISO 8601, 2026-11-01T12:00:00Z for instance.")
+            raise SnapshotError(Text(said, text=text))
         moment = _aware(moment or datetime.combine(day, time()))  # type: ignore[arg-type]
         is_moment = isinstance(field, models.DateTimeField)
         return {f"{field.name}__gte": moment if is_moment else moment.date()}
@@ -134,18 +138,28 @@ def _since_field(model: type[models.Model], name: str | None) -> _Field:
         for field in dated:
             if name == field.name:
                 return field
-        known = ", ".join(field.name for field in dated) or "none"
         raise SnapshotError(
-            f"--since-field {name}: {model._meta.label} has no date field of that name; it has:"
-            f" {known}."
+            Text(
+                _("--since-field {name}: {label} has no date field of that name; it has: {known}."),
+                name=name,
+                label=model._meta.label,
+                known=", ".join(field.name for field in dated) or Text(_("none")),
+            )
         )
     changed = [field for field in dated if field.auto_now]
     if len(changed) != 1:
-        what = "no field" if not changed else "more than one field"
-        raise SnapshotError(
-            f"--since: {model._meta.label} has {what} with auto_now=True, so say which one tells"
-            " when a row was changed: --since-field FIELD."
+        said = (
+            _(
+                "--since: {label} has more than one field with auto_now=True, so say which one"
+                " tells when a row was changed: --since-field FIELD."
+            )
+            if changed
+            else _(
+                "--since: {label} has no field with auto_now=True, so say which one tells when a"
+                " row was changed: --since-field FIELD."
+            )
         )
+        raise SnapshotError(Text(said, label=model._meta.label))
     return changed[0]
 
 
@@ -163,8 +177,7 @@ def _converted(model: type[models.Model], name: str, value: str, text: str) -> t
             field, value, is_own=not rest or rest in [[one] for one in _COMPARED]
         )
     except (ValueError, ValidationError) as error:
-        said = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        raise SnapshotError(f"--where {text}: {said}") from error
+        raise SnapshotError(_refused(text, error)) from error
 
 
 def _resolved(model: type[models.Model], name: str) -> tuple[bool, _Field | None, list[str]]:
@@ -210,7 +223,7 @@ def _boolean(text: str) -> bool:
     try:
         return _BOOLEANS[text.lower()]
     except KeyError:
-        raise ValueError(f"{text!r} is neither true nor false.") from None
+        raise ValueError(Text(_("{text} is neither true nor false."), text=repr(text))) from None
 
 
 def _aware(moment: datetime) -> datetime:
@@ -224,11 +237,14 @@ def _aware(moment: datetime) -> datetime:
 
 
 def _filtered(
-    rows: models.QuerySet[models.Model], filters: dict[str, Any], said: str
+    rows: models.QuerySet[models.Model], filters: dict[str, Any], text: str
 ) -> models.QuerySet[models.Model]:
     try:
         return rows.filter(**filters)
-    except (FieldError, ValueError, TypeError) as error:
-        raise SnapshotError(f"{said}: {error}") from error
-    except ValidationError as error:
-        raise SnapshotError(f"{said}: {' '.join(error.messages)}") from error
+    except (FieldError, ValueError, TypeError, ValidationError) as error:
+        raise SnapshotError(_refused(text, error)) from error
+
+
+def _refused(text: str, error: Exception) -> Text:
+    said = " ".join(error.messages) if isinstance(error, ValidationError) else text_of(error)
+    return Text(_("--where {text}: {error}"), text=text, error=said)

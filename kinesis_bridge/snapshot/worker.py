@@ -14,7 +14,10 @@ from django.db import Error, InterfaceError, OperationalError, connections, tran
 from django.utils import timezone
 
 from kinesis_bridge.exceptions import OutboxError
+from kinesis_bridge.logfields import fields
 from kinesis_bridge.models import SnapshotRun
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 from .errors import SnapshotError
 from .pace import Backlog, Rate
@@ -101,14 +104,22 @@ class Worker:
         """
         try:
             if not self._runs.update(owner=self._owner, updated=timezone.now()):
-                raise SnapshotError(f"Snapshot {self.run.pk} has ended meanwhile.")
+                said = _("Snapshot {run} has ended meanwhile.")
+                raise SnapshotError(Text(said, run=self.run.pk))
             return self._work()
         except OutboxError:
             raise
         except Error as error:
             raise SnapshotError(
-                f"Database {self._using!r} failed: {str(error).strip()}. All that was committed is"
-                f" kept; go on with: manage.py kinesis_snapshot --resume {self.run.pk}"
+                Text(
+                    _(
+                        "Database {database} failed: {error}. All that was committed is kept; go on"
+                        " with: manage.py kinesis_snapshot --resume {run}"
+                    ),
+                    database=repr(self._using),
+                    error=str(error).strip(),
+                    run=self.run.pk,
+                )
             ) from error
 
     def _work(self) -> bool:
@@ -173,7 +184,12 @@ class Worker:
                 if not _passes(error) or gone > RETRY_SECONDS or self._stopping.is_set():
                     raise
                 if gone > 1:
-                    logger.warning("Snapshot %s tries again: %s", self.run.pk, str(error).strip())
+                    logger.warning(
+                        "Snapshot %s tries again: %s",
+                        self.run.pk,
+                        str(error).strip(),
+                        extra=self._fields(error),
+                    )
                 self._stopping.wait(pause)
                 pause = min(2 * pause, MOST_PAUSE)
                 continue
@@ -187,8 +203,14 @@ class Worker:
         """
         if not self._runs.filter(owner=self._owner).update(updated=timezone.now()):
             raise SnapshotError(
-                f"Snapshot {self.run.pk} was taken over by another process, or begun anew: one"
-                " process works on it at a time. Nothing is lost; see kinesis_snapshot --list."
+                Text(
+                    _(
+                        "Snapshot {run} was taken over by another process, or begun anew: one"
+                        " process works on it at a time. Nothing is lost; see kinesis_snapshot"
+                        " --list."
+                    ),
+                    run=self.run.pk,
+                )
             )
         return self._runs.get()
 
@@ -199,11 +221,22 @@ class Worker:
         if step.done is None:
             return
         for message in step.done.skipped:
-            logger.warning("%s", message)
+            logger.warning("%s", message, extra=self._fields())
         self.published += step.done.published
         self._rate.used(step.done.published)
         self._backlog.used(step.done.published)
         self._on_progress(step.through)
+
+    def _fields(self, error: Exception | None = None, **given: Any) -> dict[str, Any]:
+        declaration = self._scope.declaration
+        return fields(
+            error,
+            snapshot=self.run.pk,
+            model=declaration.label,
+            stream=declaration.stream,
+            database=self._using,
+            **given,
+        )
 
     # -- waiting
 
@@ -222,6 +255,7 @@ class Worker:
                     f"{self._backlog.waiting:,}",
                     self._scope.declaration.stream,
                     f"{self.limits.max_backlog:,}",
+                    extra=self._fields(count=self._backlog.waiting),
                 )
             self._stopping.wait(FULL_SECONDS)
         return False
@@ -238,14 +272,20 @@ class Worker:
             self._stopping.wait(pause)
             pause = min(2 * pause, LOCKED_SECONDS)
 
-    def _still_locked(self) -> str:
+    def _still_locked(self) -> Text:
         keys = ", ".join(map(str, self.run.locked[:SHOWN]))
         more = ", ..." if len(self.run.locked) > SHOWN else ""
-        return (
-            f"{len(self.run.locked)} rows of {self.run.model} (primary keys {keys}{more}) were"
-            f" locked by another transaction for {self.limits.lock_timeout:g} s. All that was done"
-            " is kept: end that transaction, then run: manage.py kinesis_snapshot --resume"
-            f" {self.run.pk}"
+        return Text(
+            _(
+                "{count} rows of {model} (primary keys {keys}) were locked by another transaction"
+                " for {seconds} s. All that was done is kept: end that transaction, then run:"
+                " manage.py kinesis_snapshot --resume {run}"
+            ),
+            count=len(self.run.locked),
+            model=self.run.model,
+            keys=f"{keys}{more}",
+            seconds=f"{self.limits.lock_timeout:g}",
+            run=self.run.pk,
         )
 
 
