@@ -16,6 +16,8 @@ from .conf import get_config
 from .databases import explained, some_outbox_databases
 from .exceptions import KinesisBridgeError
 from .models import DeadLetter, DeadLetterQuerySet
+from .words import Text
+from .words import marked as _
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -115,14 +117,20 @@ def _refuse_unclear(
     homes: dict[int, list[str]] = {}
     for alias, letters in chosen.items():
         # Locked: nobody takes one away before all are done.
-        for found in list(letters.select_for_update().values_list("pk", flat=True)):
+        for found in list(letters.locked().values_list("pk", flat=True)):
             homes.setdefault(found, []).append(alias)
     _refuse_missing(ids, homes, chosen, stream)
     twice = sorted(found for found, aliases in homes.items() if len(aliases) > 1)
     if twice:
         raise KinesisBridgeError(
-            f"Nothing was changed: {_names(twice)} exist in several databases"
-            f" ({', '.join(homes[twice[0]])}). Say which: --database."
+            Text(
+                _(
+                    "Nothing was changed: {ids} exist in several databases ({databases}). Say"
+                    " which: --database."
+                ),
+                ids=_names(twice),
+                databases=", ".join(homes[twice[0]]),
+            )
         )
 
 
@@ -134,10 +142,17 @@ def _refuse_missing(
 ) -> None:
     missing = sorted(set(ids or ()).difference(found))
     if missing:
-        of_stream = "" if stream is None else f" of stream {stream!r}"
+        of_stream = Text(_(" of stream {stream}"), stream=repr(stream))
         raise KinesisBridgeError(
-            f"Nothing was changed: there is no dead letter {_names(missing)}{of_stream}"
-            f" in {', '.join(databases)}. See: manage.py kinesis_deadletter list"
+            Text(
+                _(
+                    "Nothing was changed: there is no dead letter {ids}{of_stream} in {databases}."
+                    " See: manage.py kinesis_deadletter list"
+                ),
+                ids=_names(missing),
+                of_stream="" if stream is None else of_stream,
+                databases=", ".join(databases),
+            )
         )
 
 

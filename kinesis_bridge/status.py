@@ -12,13 +12,14 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from .conf import get_config
-from .databases import UNREADABLE, some_outbox_databases
+from .databases import UNREADABLE, reading, some_outbox_databases, why_unreadable
 from .models import (
     DeadLetter,
     Lane,
     OutboxQuerySet,
     OutboxRecord,
     RelayProcess,
+    Stream,
     sent_since,
 )
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 ALIVE = timedelta(seconds=15)
 """A relay that said nothing for longer is taken for dead; it says something every 5 seconds."""
 MINUTE = timedelta(minutes=1)
+OLD_SECONDS = 300.0
+"""What waits longer than this while a relay runs is not only slow: somebody should look."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +64,15 @@ class StreamStatus:
     age_seconds: float | None
     """How long ago that was."""
     lanes_owned: int | None
-    """Lanes that relays hold at this moment; None where the database cannot tell (SQLite)."""
+    """Lanes that relays hold at this moment; None where the database cannot tell (SQLite), or was
+    not asked."""
     dead_letters: int
     blocking: int
     """Dead letters among them that hold up later events of their key."""
     sent_last_minute: int
     """Events acknowledged, in whole tens of seconds."""
+    paused: datetime | None
+    """Since when somebody has paused it: no relay sends its events; None: nobody has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,32 +88,38 @@ class DatabaseStatus:
     streams: tuple[StreamStatus, ...] = ()
 
 
-def read_status(database: str | None = None, stream: str | None = None) -> list[DatabaseStatus]:
+def read_status(
+    database: str | None = None, stream: str | None = None, *, lanes: bool = True
+) -> list[DatabaseStatus]:
     """Return the state of every database that has an outbox, or of one; of every stream, or of one.
+
+    To count the `lanes` that are owned, those that are free are locked for a moment.
 
     Raises ``ImproperlyConfigured`` where there is no such database or no outbox, and for a stream
     that neither the settings nor the rows have. A database that cannot be read is in the answer.
     """
     config = get_config()
-    found = [_read(alias, config, stream) for alias in some_outbox_databases(database)]
+    found = [_read(alias, config, stream, lanes=lanes) for alias in some_outbox_databases(database)]
     if stream is not None and not any(status.streams or status.error for status in found):
         config.stream(stream)  # raises, and names those there are
     return found
 
 
-def _read(alias: str, config: BridgeConfig, stream: str | None) -> DatabaseStatus:
+def _read(alias: str, config: BridgeConfig, stream: str | None, *, lanes: bool) -> DatabaseStatus:
     reachable = False
     try:
         connections[alias].ensure_connection()
         reachable = True
-        return DatabaseStatus(
-            database=alias,
-            reachable=True,
-            relays=tuple(_relays(alias)),
-            streams=tuple(_streams(alias, config, stream)),
-        )
+        with reading(alias):
+            return DatabaseStatus(
+                database=alias,
+                reachable=True,
+                relays=tuple(_relays(alias)),
+                streams=tuple(_streams(alias, config, stream, lanes=lanes)),
+            )
     except UNREADABLE as error:
-        return DatabaseStatus(database=alias, reachable=reachable, error=str(error).strip())
+        why = why_unreadable(alias, error)
+        return DatabaseStatus(database=alias, reachable=reachable, error=why)
 
 
 def _relays(alias: str) -> Iterator[RelayStatus]:
@@ -116,13 +128,18 @@ def _relays(alias: str) -> Iterator[RelayStatus]:
         yield RelayStatus(host=relay.host, pid=relay.pid, started=relay.started, seen=relay.seen)
 
 
-def _streams(alias: str, config: BridgeConfig, only: str | None) -> Iterator[StreamStatus]:
+def _streams(
+    alias: str, config: BridgeConfig, only: str | None, *, lanes: bool
+) -> Iterator[StreamStatus]:
     now = timezone.now()
     outbox = OutboxQuerySet(OutboxRecord, using=alias)
     backlog = (outbox if only is None else outbox.filter(stream=only)).backlog()
     dead = _dead_letters(alias)
     sent = sent_since(now - MINUTE, alias)
-    lanes = _lanes_owned(alias)
+    owned = _lanes_owned(alias) if lanes else None
+    paused = dict(
+        Stream.objects.using(alias).filter(paused__isnull=False).values_list("alias", "paused")
+    )
     for name in _in_order(config.streams, {*backlog, *dead}):
         if only not in {None, name}:
             continue
@@ -137,10 +154,11 @@ def _streams(alias: str, config: BridgeConfig, only: str | None) -> Iterator[Str
             oldest=waiting.oldest if waiting else None,
             # Written by the database's clock and read by ours, which may be behind it.
             age_seconds=max(0.0, (now - waiting.oldest).total_seconds()) if waiting else None,
-            lanes_owned=None if lanes is None else lanes[name],
+            lanes_owned=None if owned is None else owned[name],
             dead_letters=letters,
             blocking=blocking,
             sent_last_minute=sent.get(name, 0),
+            paused=paused.get(name),
         )
 
 

@@ -7,56 +7,68 @@ what an action does, it does in the database it is to be written in.
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.admin.models import CHANGE, DELETION
 from django.core.paginator import Paginator
-from django.db import router, transaction
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.text import Truncator
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
-from .conf import get_config
-from .models import DeadLetter, DeadLetterQuerySet, OutboxRecord
+from kinesis_bridge.conf import get_config
+from kinesis_bridge.models import DeadLetter, DeadLetterQuerySet, OutboxRecord
+
+from .log import logged
+from .payloads import readable
+from .readonly import ReadOnlyAdmin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
-    from .deadletters import Verb
+    from kinesis_bridge.deadletters import Verb
 
-    _ModelAdmin = admin.ModelAdmin[Any]
     _Paginator = Paginator[Any]
 else:
-    _ModelAdmin = admin.ModelAdmin
     _Paginator = Paginator
 
 PAGED_RECORDS = 10_000
 """Records that can be paged through: beyond, each page and each count would cost seconds."""
-SHOWN_CHARACTERS = 256 * 1024
-"""The most that is shown of a payload: a small one that is deeply nested is large, indented."""
 ID = re.compile(r"[0-9]{1,18}")
+MOST_LETTERS = 10_000
+"""Letters of one action: a request ends before its server loses patience, and what the page that
+asks sends back stays below DATA_UPLOAD_MAX_MEMORY_SIZE. kinesis_deadletter has no such limit."""
 NAMED_LETTERS = 100
 """Letters that the page that asks names; it counts the others."""
 NOT_IN_SETTINGS = "(not in the settings)"
+TITLES = {"requeue": _("Requeue dead letters"), "discard": _("Discard dead letters")}
+DONE = {
+    "requeue": _("Dead letters requeued: %(number)s."),
+    "discard": _("Dead letters discarded: %(number)s."),
+}
+LOGGED = {
+    "requeue": _("Requeued in database %(database)s."),
+    "discard": _("Discarded in database %(database)s."),
+}
+GONE = _("Not found any more: %(number)s. Somebody requeued or discarded them.")
 LETTER_FIELDS = ("id", "stream", "lane", "partition_key", "event_id", "created")
 
 
 class StreamFilter(admin.SimpleListFilter):
     """By stream; the names come from the settings, so that no table is read for them."""
 
-    title = "stream"
+    title = _("stream")
     parameter_name = "stream"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:  # noqa: ARG002, D102
-        return [(name, name) for name in (*get_config().streams, NOT_IN_SETTINGS)]
+        others = (NOT_IN_SETTINGS, gettext("(not in the settings)"))
+        return [*((name, name) for name in get_config().streams), others]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:  # noqa: ARG002, D102
         if self.value() is None:
@@ -85,27 +97,18 @@ class BoundedPaginator(_Paginator):
         return records.order_by()[: PAGED_RECORDS + 1].count()
 
 
-class LetterAdmin(_ModelAdmin):
-    """What both have in common: nothing is added, changed or deleted here."""
+class LetterAdmin(ReadOnlyAdmin):
+    """What both have in common."""
 
     actions_on_bottom = True
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002, D102
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002, D102
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002, D102
-        return False
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Leave the payloads where they are: a page of them may be a gigabyte."""
         return super().get_queryset(request).defer("payload")
 
-    @admin.display(description="payload")
+    @admin.display(description=_("payload"))
     def decoded_payload(self, letter: OutboxRecord | DeadLetter) -> str:
         """Show the payload, indented where it is JSON."""
         return format_html("<pre>{}</pre>", readable(bytes(letter.payload)))
@@ -133,13 +136,13 @@ class DeadLetterAdmin(LetterAdmin):
     list_filter = (StreamFilter, "blocks", "code")
     ordering = ("-id",)
     search_fields = ("event_id__exact", "partition_key__exact")
-    search_help_text = "A whole event id or partition key."
+    search_help_text = _("A whole event id or partition key.")
     fields = readonly_fields = (
         *LETTER_FIELDS, "outbox_id", "failed", "code", "message", "blocks", "decoded_payload",
     )  # fmt: skip
     actions = ("requeue", "discard")
 
-    @admin.display(description="message")
+    @admin.display(description=_("message"))
     def short_message(self, letter: DeadLetter) -> str:
         """Show the beginning of the message."""
         return Truncator(letter.message).chars(100)
@@ -152,18 +155,18 @@ class DeadLetterAdmin(LetterAdmin):
         """Tell whether this user may delete dead letters."""
         return request.user.has_perm("kinesis_bridge.discard_deadletter")
 
-    @admin.action(description="Requeue", permissions=["requeue"])
-    def requeue(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> Any:
+    @admin.action(description=_("Requeue"), permissions=["requeue"])
+    def requeue(self, request: HttpRequest, queryset: DeadLetterQuerySet) -> Any:
         """Ask, then put them back into the outbox."""
-        return self._settle(request, queryset, "requeue", "requeued")
+        return self._settle(request, queryset, "requeue")
 
-    @admin.action(description="Discard", permissions=["discard"])
-    def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> Any:
+    @admin.action(description=_("Discard"), permissions=["discard"])
+    def discard(self, request: HttpRequest, queryset: DeadLetterQuerySet) -> Any:
         """Ask, then delete them."""
-        return self._settle(request, queryset, "discard", "discarded")
+        return self._settle(request, queryset, "discard")
 
     def _settle(
-        self, request: HttpRequest, queryset: QuerySet[DeadLetter], verb: Verb, done: str
+        self, request: HttpRequest, queryset: DeadLetterQuerySet, verb: Verb
     ) -> TemplateResponse | None:
         # Locking is writing to Django: this is the routers' database for writes, where the
         # changelist does not say its own.
@@ -171,25 +174,30 @@ class DeadLetterAdmin(LetterAdmin):
         if "letters" not in request.POST:
             return self._ask(request, queryset, verb)
         # Only what that page showed: not what came since, and matches the same filter.
-        ids = {int(part) for part in request.POST["letters"].split(",") if ID.fullmatch(part)}
-        count = self._act(request, queryset.filter(pk__in=ids), verb, done)
-        self.message_user(request, f"Dead letters {done}: {count}.", messages.SUCCESS)
+        parts = request.POST["letters"].split(",", MOST_LETTERS)[:MOST_LETTERS]
+        ids = {int(part) for part in parts if ID.fullmatch(part)}
+        count = self._act(request, queryset.filter(pk__in=ids), verb)
+        told = DONE[verb] % {"number": count}
+        self.message_user(request, told, messages.SUCCESS)
         if count < len(ids):
-            gone = f"Not found any more: {len(ids) - count}. Somebody requeued or discarded them."
-            self.message_user(request, gone, messages.WARNING)
+            self.message_user(request, GONE % {"number": len(ids) - count}, messages.WARNING)
         return None
 
     def _ask(
-        self, request: HttpRequest, queryset: QuerySet[DeadLetter], verb: Verb
+        self, request: HttpRequest, queryset: DeadLetterQuerySet, verb: Verb
     ) -> TemplateResponse:
-        letters = list(queryset.only("id", "stream", "event_id", "code", "blocks"))
+        # The oldest first, whatever the list is sorted by: requeued later they would come behind
+        # those of their key that are younger.
+        ordered = queryset.order_by("outbox_id", "id")
+        letters = list(ordered.only("id", "stream", "event_id", "code", "blocks")[:MOST_LETTERS])
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{verb.capitalize()} dead letters",
+            "title": TITLES[verb],
             "opts": self.opts,
             "media": self.media,
             "verb": verb,
             "count": len(letters),
+            "of": queryset.count(),
             "blocking": sum(letter.blocks for letter in letters),
             "letters": letters[:NAMED_LETTERS],
             "more": max(0, len(letters) - NAMED_LETTERS),
@@ -200,45 +208,14 @@ class DeadLetterAdmin(LetterAdmin):
         template = "admin/kinesis_bridge/deadletter/confirmation.html"
         return TemplateResponse(request, template, context)
 
-    def _act(
-        self, request: HttpRequest, queryset: QuerySet[DeadLetter], verb: Verb, done: str
-    ) -> int:
+    def _act(self, request: HttpRequest, queryset: DeadLetterQuerySet, verb: Verb) -> int:
         using = queryset.db
-        log = router.db_for_write(LogEntry)
-        # The log's transaction commits first: rather an entry too many than a deed without one.
-        with transaction.atomic(using=using), transaction.atomic(using=log):
-            letters = list(queryset.select_for_update())
-            LogEntry.objects.log_actions(
-                user_id=cast("int", request.user.pk),
-                queryset=letters,
-                action_flag=CHANGE if verb == "requeue" else DELETION,
-                change_message=f"{done.capitalize()} in database {using!r}.",
-            )
+        with logged(request, using) as log:
+            letters = list(queryset.locked())
+            flag = CHANGE if verb == "requeue" else DELETION
+            log(letters, LOGGED[verb] % {"database": repr(using)}, flag)
             # Anew: these have no payloads with them.
             chosen = DeadLetterQuerySet(DeadLetter, using=using).filter(
                 pk__in=[letter.pk for letter in letters]
             )
             return chosen.requeue() if verb == "requeue" else chosen.discard()
-
-
-def readable(payload: bytes) -> str:
-    """Return a payload for people: indented where it is JSON, the text that it is otherwise."""
-    try:
-        parts = json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(payload))
-        text = _beginning(parts)
-    except (ValueError, RecursionError):
-        text = _beginning([payload.decode(errors="backslashreplace")])
-    # JSON may escape half a surrogate pair, and then no response could be encoded.
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _beginning(parts: Iterable[str]) -> str:
-    shown: list[str] = []
-    room = SHOWN_CHARACTERS
-    for part in parts:
-        shown.append(part[:room])
-        room -= len(part)
-        if room < 0:
-            shown.append("\n... (the rest is not shown)")
-            break
-    return "".join(shown)
