@@ -20,10 +20,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from .check_messages import Error
 from .conf import SETTING, default_source, get_config
 from .event import Event
 from .exceptions import (
@@ -35,6 +36,8 @@ from .exceptions import (
 )
 from .serializers import to_json
 from .streams import streams
+from .words import Text, joined, text_of
+from .words import marked as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -170,9 +173,12 @@ class KinesisHandler(logging.Handler):
             number = "E061" if self.stream in get_config().streams else "E060"
             return [
                 Error(
-                    f"LOGGING: {error}",
-                    hint=f'Example: {SETTING}["STREAMS"]["{self.stream}"] = '
-                    '{"STREAM": "logs", "ROLE": "data-platform", "DELIVERY": "background"}',
+                    joined(": ", ["LOGGING", text_of(error)]),
+                    hint=Text(
+                        _("Example: {example}"),
+                        example=f'{SETTING}["STREAMS"]["{self.stream}"] = '
+                        '{"STREAM": "logs", "ROLE": "data-platform", "DELIVERY": "background"}',
+                    ),
                     id=f"kinesis_bridge.{number}",
                 )
             ]
@@ -261,13 +267,19 @@ class KinesisHandler(logging.Handler):
         config = get_config().stream(self.stream)
         if not hasattr(import_string(config.delivery_class), "offer"):
             raise ImproperlyConfigured(
-                f"KinesisHandler sends to stream {self.stream!r}, whose DELIVERY is"
-                f" {config.delivery!r}: a logger must not wait for a database or for AWS, so it"
-                ' takes "background".'
+                Text(
+                    _(
+                        "KinesisHandler sends to stream {stream}, whose DELIVERY is {delivery}: a"
+                        " logger must not wait for a database or for AWS, so it takes"
+                        ' "background".'
+                    ),
+                    stream=repr(self.stream),
+                    delivery=repr(config.delivery),
+                )
             )
 
 
-def check_handlers(**_: Any) -> list[CheckMessage]:
+def check_handlers(**_given: Any) -> list[CheckMessage]:
     """Return what is wrong with the handlers that LOGGING made; wrong settings tell others."""
     try:
         get_config()
