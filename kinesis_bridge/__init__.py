@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .capture.strict import allow_uncaptured
     from .client import get_client
     from .context import event_context
     from .declarations import publishes
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Event",
+    "allow_uncaptured",
     "apublish",
     "event_context",
     "get_client",
@@ -31,6 +33,7 @@ __all__ = [
 
 _HOMES = {
     "Event": "event",
+    "allow_uncaptured": "capture.strict",
     "apublish": "streams",
     "event_context": "context",
     "get_client": "client",

@@ -11,6 +11,8 @@ from .diagnosis import Path
 from .exceptions import AwsError, PolicyError
 from .iam.principals import EXAMPLE
 from .session import region_of, source_of
+from .words import Text
+from .words import marked as _
 
 if TYPE_CHECKING:
     from .conf import BridgeConfig, StreamConfig
@@ -23,6 +25,7 @@ def grants_of(
     kms_key: str | None = None,
     read: bool = False,
     without_role: bool = False,
+    session_tags: bool = False,
 ) -> iam.Grants:
     """Make the documents for one stream of the settings, or (None) for all of them.
 
@@ -39,8 +42,13 @@ def grants_of(
         caller = _caller(config, streams)
         if config.local_aws:
             warnings.append(
-                "LOCAL_AWS is on: the principal is the emulator's. For the real accounts name"
-                f" yours: {EXAMPLE}"
+                Text(
+                    _(
+                        "LOCAL_AWS is on: the principal is the emulator's. For the real accounts"
+                        " name yours: {example}"
+                    ),
+                    example=EXAMPLE,
+                )
             )
     for stream in streams:
         named, more = iam.check_principal(
@@ -54,6 +62,7 @@ def grants_of(
         kms_key=kms_key,
         without_role=without_role,
         unused_roles=alias is None and not without_role,
+        session_tags=session_tags,
     )
     return replace(grants, warnings=(*warnings, *more, *grants.warnings))
 
@@ -70,9 +79,10 @@ def _declared(config: BridgeConfig, streams: list[StreamConfig]) -> str | None:
         return None
     if len(found) > 1:
         ways = ", ".join(f'STREAMS["{alias}"]: {name}' for name, alias in found.items())
-        raise PolicyError(
-            f"The streams are reached by different principals ({ways}). Choose one with --stream."
+        said = _(
+            "The streams are reached by different principals ({ways}). Choose one with --stream."
         )
+        raise PolicyError(Text(said, ways=ways))
     return next(iter(found))
 
 
@@ -90,15 +100,13 @@ def _caller(config: BridgeConfig, streams: list[StreamConfig]) -> str:
                 path = Path(hop="credentials", role=role, region=region_of(stream))
                 asked[source] = who_am_i(source, path)
         except AwsError as error:
-            raise PolicyError(
-                f"STS cannot be asked who the site is: {error.message} Say it yourself: {EXAMPLE}"
-            ) from error
+            said = _("STS cannot be asked who the site is: {error} Say it yourself: {example}")
+            raise PolicyError(Text(said, error=error.message, example=EXAMPLE)) from error
         found.setdefault(asked[source], stream.alias)
     if len(found) > 1:
         ways = ", ".join(f'STREAMS["{alias}"]: {caller}' for caller, alias in found.items())
-        raise PolicyError(
-            f"The streams are reached by different callers ({ways}). Choose one with --stream."
-        )
+        said = _("The streams are reached by different callers ({ways}). Choose one with --stream.")
+        raise PolicyError(Text(said, ways=ways))
     return next(iter(found))
 
 
@@ -114,8 +122,13 @@ def _target(config: BridgeConfig, stream: StreamConfig, principal: str) -> iam.T
     region = stream.region or region_of(stream)
     if not region:
         raise PolicyError(
-            f'STREAMS["{stream.alias}"] names no region, and neither does boto3\'s configuration:'
-            ' set REGION, e.g. "eu-west-1".'
+            Text(
+                _(
+                    "{stream} names no region, and neither does boto3's configuration: set REGION,"
+                    ' e.g. "eu-west-1".'
+                ),
+                stream=f'STREAMS["{stream.alias}"]',
+            )
         )
     arn = iam.stream_arn(stream, role, region)
     if not role and not stream.arn:

@@ -12,6 +12,7 @@ asyncio tasks have their own: a task starts with that of its maker, a thread wit
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -21,12 +22,15 @@ from uuid import UUID
 
 import orjson
 
+from . import signals
 from .exceptions import EventError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from contextvars import Token
     from types import TracebackType
+
+logger = logging.getLogger("kinesis_bridge.context")
 
 MAX_BYTES = 2048
 """Of a whole context, as JSON."""
@@ -219,6 +223,52 @@ def current() -> Context | None:
     """
     frame = _current.get()
     return None if frame is None else frame.context()
+
+
+def context_of(type: str, stream: str, count: int = 1) -> Context | None:  # noqa: A002 - as publish
+    """Return the context for `count` events that are made now, with what receivers add to it.
+
+    What they return that no context can hold, a name or a size, is left out: it breaks no save.
+    """
+    context = current()
+    if not signals.event_making.receivers:
+        return context
+    answers = signals.event_making.send_robust(
+        Context, type=type, stream=stream, count=count, context=context
+    )
+    return _with_answers(context, answers)
+
+
+def context_told(database: str) -> Context | None:
+    """Return the context that triggers are told now, with what receivers add to it.
+
+    What they return that no context can hold is left out, as in :func:`context_of`.
+    """
+    context = current()
+    if not signals.context_telling.receivers:
+        return context
+    answers = signals.context_telling.send_robust(Context, database=database, context=context)
+    return _with_answers(context, answers)
+
+
+def _with_answers(context: Context | None, answers: Iterable[tuple[Any, Any]]) -> Context | None:
+    for _, answer in answers:
+        if answer and isinstance(answer, Mapping):
+            try:
+                context = _context({**(context or {}), **answer})
+            except EventError as error:
+                _tell_once(tuple(answer), error)
+    return context
+
+
+_told: set[tuple[object, ...]] = set()
+
+
+def _tell_once(names: tuple[object, ...], error: EventError) -> None:
+    """Warn of what a receiver returned: once, not with every event."""
+    if names not in _told:
+        _told.add(names)
+        logger.warning("Left out of the context of events, from now on silently: %s", error)
 
 
 class EventContext:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error, connections, router
+from django.db import Error, connections, router, transaction
 
 from .exceptions import KinesisBridgeError
 from .models import OutboxRecord
+from .words import Text
+from .words import marked as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,17 +32,35 @@ def outbox_databases(database: str | None = None) -> list[str]:
     if database is None:
         return [alias for alias in connections if may_have_outbox(alias) and _has_outbox(alias)]
     if database not in connections:
-        known = ", ".join(map(repr, connections))
-        raise ImproperlyConfigured(f"DATABASES has no {database!r}; there are: {known}.")
+        raise ImproperlyConfigured(
+            Text(
+                _("{key} has no {alias}; there are: {known}."),
+                key="DATABASES",
+                alias=repr(database),
+                known=", ".join(map(repr, connections)),
+            )
+        )
     if not may_have_outbox(database):
         raise ImproperlyConfigured(
-            f"Database {database!r} has no outbox: a router's allow_migrate keeps kinesis_bridge"
-            " out of it. Choose another database, or let the router allow it."
+            Text(
+                _(
+                    "Database {database} has no outbox: a router's allow_migrate keeps"
+                    " kinesis_bridge out of it. Choose another database, or let the router allow"
+                    " it."
+                ),
+                database=repr(database),
+            )
         )
     if not _has_outbox(database):
         raise ImproperlyConfigured(
-            f"Database {database!r} has no outbox: its tables are missing."
-            f" Run: manage.py migrate --database {database}"
+            Text(
+                _(
+                    "Database {database} has no outbox: its tables are missing."
+                    " Run: manage.py migrate --database {alias}"
+                ),
+                database=repr(database),
+                alias=database,
+            )
         )
     return [database]
 
@@ -50,7 +70,7 @@ def some_outbox_databases(database: str | None = None) -> list[str]:
     if aliases := outbox_databases(database):
         return aliases
     raise ImproperlyConfigured(
-        "No database has an outbox: its tables are missing. Run: manage.py migrate"
+        Text(_("No database has an outbox: its tables are missing. Run: manage.py migrate"))
     )
 
 
@@ -64,6 +84,49 @@ def missing_tables(alias: str) -> list[str]:
     there = _tables(alias)
     models = apps.get_app_config(OutboxRecord._meta.app_label).get_models()
     return [table for model in models if (table := model._meta.db_table) not in there]
+
+
+@contextmanager
+def reading(alias: str) -> Iterator[None]:
+    """Let what fails in the block fail alone; to be caught around it.
+
+    PostgreSQL answers nothing more in a transaction in which a query has failed, and its COMMIT
+    rolls back. Where one is open (ATOMIC_REQUESTS), the block has a savepoint of its own.
+    """
+    open_already = connections[alias].in_atomic_block
+    with transaction.atomic(using=alias) if open_already else nullcontext():
+        yield
+
+
+def why_unreadable(alias: str, error: Exception) -> str:
+    """Say why a database could not be read: what `migrate` would make, else what it raised."""
+    try:
+        with reading(alias):
+            missing = _missing(alias)
+    except UNREADABLE:
+        missing = []
+    if not missing:
+        return str(error).strip()
+    return Text(
+        _("It lacks {tables}. Run: manage.py migrate --database {database}"),
+        tables=", ".join(missing),
+        database=alias,
+    )
+
+
+def _missing(alias: str) -> list[str]:
+    """Return the tables that a database lacks, and the columns, as ``table.column``."""
+    lacking = missing_tables(alias)
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        for model in apps.get_app_config(OutboxRecord._meta.app_label).get_models():
+            table = model._meta.db_table
+            if table not in lacking:
+                there = connection.introspection.get_table_description(cursor, table)
+                names = {column.name for column in there}
+                wanted = (field.column for field in model._meta.concrete_fields)
+                lacking += [f"{table}.{column}" for column in wanted if column not in names]
+    return lacking
 
 
 def _has_outbox(alias: str) -> bool:
@@ -85,6 +148,7 @@ def explained(alias: str) -> Iterator[None]:
     try:
         yield
     except Error as error:
+        said = _("Database {database} failed, and nothing was changed: {error}")
         raise KinesisBridgeError(
-            f"Database {alias!r} failed, and nothing was changed: {str(error).strip()}"
+            Text(said, database=repr(alias), error=str(error).strip())
         ) from error

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import arns, iam, redaction
 from .conf import get_config
-from .findings import DENIED, EXPIRED, FINDINGS, UNKNOWN, Document, Finding, Hop
+from .findings import DENIED, EXPIRED, FINDINGS, UNKNOWN, Document, Finding, Hop, phrases
+from .words import Text
 
 if TYPE_CHECKING:
     from .conf import RoleConfig, StreamConfig
     from .exceptions import AwsError
 
-__all__ = ["DENIED", "Path", "explain", "explain_as", "explain_named", "find"]
+__all__ = ["DENIED", "Path", "explain", "explain_as", "explain_named", "find", "skew_of"]
 
 
 @dataclass(kw_only=True)
@@ -33,35 +34,39 @@ class Path:
     endpoint: str | None = None
     caller_arn: str | None = None
     read: bool = False
+    tags: bool = False
+    """Whether the caller's session passes tags of its own."""
     facts: dict[str, str] = field(default_factory=dict)
 
     def names(self) -> dict[str, str]:
         """Return what the texts of a finding may name."""
         role, stream = self.role, self.stream
         caller = self.caller_arn
-        site = caller or "the site's own role or user"
+        site = caller or Text(phrases.SITES_OWN)
         account_b = role.account if role else _account_of(stream)
         external = role and role.external_id
         return {
-            "account_a": _account(caller, "account" if role and role.via else "account A"),
-            "account_b": f"account B ({account_b})" if account_b else "account B",
+            "account_a": _account(caller, of_role=bool(role and role.via)),
+            "account_b": Text(phrases.ACCOUNT_B_NUMBERED, number=account_b)
+            if account_b
+            else Text(phrases.ACCOUNT_B),
             "caller": site,
             "principal": self._principal() or site,
-            "role": f"role {role.role_arn} (ROLES[{role.alias!r}])" if role else site,
+            "role": Text(phrases.ROLE, arn=role.role_arn, alias=repr(role.alias)) if role else site,
             "role_arn": role.role_arn if role else site,
-            "role_name": role.name if role else "none",
+            "role_name": role.name if role else Text(phrases.NONE),
             "duration": str(role.duration_seconds if role else 0),
-            "stream_arn": self._stream_arn() or "none",
-            "external_id": (
-                "must ask for the same ExternalId as the setting EXTERNAL_ID"
-                if external
-                else "must ask for no ExternalId, since EXTERNAL_ID is not set"
-            ),
-            "stream": f"{stream.name!r} (STREAMS[{stream.alias!r}])" if stream else "the stream",
-            "stream_name": stream.name if stream else "none",
-            "region": self.region or (stream and stream.region) or "an unknown region",
+            "stream_arn": self._stream_arn() or Text(phrases.NONE),
+            "external_id": Text(phrases.SAME_EXTERNAL_ID if external else phrases.NO_EXTERNAL_ID),
+            "stream": f"{stream.name!r} (STREAMS[{stream.alias!r}])"
+            if stream
+            else Text(phrases.THE_STREAM),
+            "stream_name": stream.name if stream else Text(phrases.NONE),
+            "region": self.region or (stream and stream.region) or Text(phrases.UNKNOWN_REGION),
             "endpoint": self.endpoint or "AWS",
-            "profile": repr(role.profile) if role and role.profile else "the default one",
+            "profile": repr(role.profile)
+            if role and role.profile
+            else Text(phrases.DEFAULT_PROFILE),
             **self.facts,
         }
 
@@ -78,25 +83,26 @@ class Path:
         """Return the title and the JSON of one policy document."""
         names = self.names()
         principal = self._principal() or iam.UNKNOWN_PRINCIPAL
+        of_a, of_b = {"account": names["account_a"]}, {"account": names["account_b"]}
         if which == "identity" and self.role:
-            title = f"{names['account_a']}: identity policy of {names['principal']}"
-            return title, iam.identity_policy(self.role)
+            title = Text(phrases.IDENTITY_POLICY, **of_a, principal=names["principal"])
+            return title, iam.identity_policy(self.role, tags=self.tags)
         if which == "trust" and self.role:
-            title = f"{names['account_b']}: trust policy of role {self.role.name}"
-            return title, iam.trust_policy(self.role, principal)
+            title = Text(phrases.TRUST_POLICY, **of_b, role=self.role.name)
+            return title, iam.trust_policy(self.role, principal, tags=self.tags)
         if which == "key":
-            title = f"{names['account_b']}: statement of the key's policy"
+            title = Text(phrases.KEY_STATEMENT, **of_b)
             return title, iam.key_statement(self.role.role_arn if self.role else principal)
         shards = self.stream is not None and self.stream.options.get("AGGREGATE") == "shard"
         arn = self._stream_arn() or "*"
         if which == "resource":
-            title = f"{names['account_b']}: resource policy of the stream {names['stream_name']}"
+            title = Text(phrases.RESOURCE_POLICY, **of_b, stream=names["stream_name"])
             return title, iam.resource_policy(arn, principal, read=self.read, list_shards=shards)
-        holder = f"{names['account_b']}: permission policy of role {names['role_name']}"
+        title = Text(phrases.PERMISSION_POLICY, **of_b, role=names["role_name"])
         if self.role is None:
-            holder = f"{names['account_a']}: identity policy of {names['principal']}"
+            title = Text(phrases.IDENTITY_POLICY, **of_a, principal=names["principal"])
         policy = iam.permission_policy([arn], read=self.read, list_shards=[arn] if shards else ())
-        return holder, policy
+        return title, policy
 
 
 def explain(error: BaseException, path: Path) -> AwsError:
@@ -119,21 +125,25 @@ def explain_as(
     finding: Finding, path: Path, *, code: str, message: str, skew: str = ""
 ) -> AwsError:
     """Return the error of `finding`, its texts filled in for `path`."""
+    path.tags = path.tags or finding.name == "assume-role-tags"
     names = {**path.names(), "code": code, "message": message or code, "skew": skew}
     return finding.error(
-        finding.cause.format_map(names),
+        Text(finding.cause, **names),
         name=finding.name,
         side=finding.side,
         retryable=finding.retryable,
         code=code,
-        hint=finding.fix.format_map(names),
-        documents=dict(path.document(which) for which in finding.documents),
+        hint=Text(finding.fix, **names),
+        # JSON's keys are no other class than str.
+        documents={str(title): doc for title, doc in map(path.document, finding.documents)},
     )
 
 
 def explain_named(name: str, path: Path, **facts: object) -> AwsError:
     """Return the error of the row `name`, its texts filled in from `path` and `facts`."""
-    path.facts.update({fact: str(value) for fact, value in facts.items()})
+    path.facts.update(
+        {fact: value if isinstance(value, str) else str(value) for fact, value in facts.items()}
+    )
     finding = next(finding for finding in FINDINGS if finding.name == name)
     return explain_as(finding, path, code=name, message=path.facts.get("message", ""))
 
@@ -173,7 +183,13 @@ def _skew(response: dict[str, Any]) -> str:
         seconds = (datetime.now(UTC) - parsedate_to_datetime(stamp)).total_seconds()
     except (TypeError, ValueError):
         return ""  # a proxy's idea of a date
-    return f": it is {abs(seconds):.0f} seconds {'ahead' if seconds > 0 else 'behind'}"
+    return skew_of(seconds)
+
+
+def skew_of(seconds: float) -> Text:
+    """Return how far this machine's clock is ahead, or behind where that is negative."""
+    way = phrases.AHEAD if seconds > 0 else phrases.BEHIND
+    return Text(way, seconds=f"{abs(seconds):.0f}")
 
 
 def _account_of(stream: StreamConfig | None) -> str | None:
@@ -181,8 +197,9 @@ def _account_of(stream: StreamConfig | None) -> str | None:
     return parsed.account if parsed else None
 
 
-def _account(arn: str | None, label: str) -> str:
+def _account(arn: str | None, *, of_role: bool) -> Text:
+    """Return account A, or that of the role between, with its number where that is known."""
     if arn is None or arn.count(":") < 5:
-        return label
-    number = arn.split(":")[4]
-    return f"{label} ({number})" if label == "account A" else f"{label} {number}"
+        return Text(phrases.ACCOUNT if of_role else phrases.ACCOUNT_A)
+    numbered = phrases.ACCOUNT_NUMBERED if of_role else phrases.ACCOUNT_A_NUMBERED
+    return Text(numbered, number=arn.split(":")[4])

@@ -11,6 +11,8 @@ import uuid_utils
 
 from .context import Context
 from .exceptions import EventError, PartitionKeyError
+from .words import Text
+from .words import marked as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,25 +38,25 @@ def check_partition_key(key: object) -> str:
     1-256 Unicode characters, however many bytes: PutRecord, Kinesis Data Streams API Reference.
     """
     if not isinstance(key, str):
-        raise PartitionKeyError(
-            f"The partition key must be text, not {type(key).__name__}: pass str(...) of it."
-        )
+        said = _("The partition key must be text, not {type}: pass str(...) of it.")
+        raise PartitionKeyError(Text(said, type=type(key).__name__))
     if not key:
-        raise PartitionKeyError(
+        said = _(
             "The partition key is empty. Name a field that always has a value as key=, since all"
             " events of one key keep their order."
         )
+        raise PartitionKeyError(Text(said))
     if len(key) > MAX_KEY_CHARACTERS:
-        raise PartitionKeyError(
-            f"The partition key has {len(key)} characters and Kinesis takes"
-            f" {MAX_KEY_CHARACTERS}: use an id, or a hash of the long value."
+        said = _(
+            "The partition key has {count} characters and Kinesis takes {limit}: use an id, or a"
+            " hash of the long value."
         )
+        raise PartitionKeyError(Text(said, count=len(key), limit=MAX_KEY_CHARACTERS))
     try:
         key.encode()
     except UnicodeEncodeError as error:
-        raise PartitionKeyError(
-            f"The partition key is not valid Unicode: {error.reason}."
-        ) from None
+        said = _("The partition key is not valid Unicode: {reason}.")
+        raise PartitionKeyError(Text(said, reason=error.reason)) from None
     return key
 
 
@@ -84,23 +86,34 @@ class Event:
     """Alias of the stream it goes to."""
     context: Context | None = field(default=None, repr=False)
     """Who and why, as :func:`kinesis_bridge.context.current` has it: extension attributes."""
+    dataschema: str | None = None
+    """URI of the schema that the data fits."""
 
     def __post_init__(self) -> None:
         check_partition_key(self.key)
         if self.context is not None and not isinstance(self.context, Context):
             raise EventError(  # anything else might hold names of the envelope
-                "The event's context must be a kinesis_bridge.context.Context, as current() returns"
-                f" it, not {type(self.context).__name__}."
+                Text(
+                    _(
+                        "The event's context must be a kinesis_bridge.context.Context, as current()"
+                        " returns it, not {type}."
+                    ),
+                    type=type(self.context).__name__,
+                )
             )
         # Required and optional attributes: CloudEvents 1.0.2, "Context Attributes".
         subject = "-" if self.subject is None else self.subject
-        texts = (self.id, self.type, self.source, subject)
+        texts: tuple[str, ...] = (self.id, self.type, self.source, subject)
+        if self.dataschema is not None:
+            texts += (self.dataschema,)
         if set(map(type, texts)) == _TEXT and all(texts):
             return
-        for name in ("id", "type", "source", "subject"):
+        for name in ("id", "type", "source", "subject", "dataschema"):
             value = getattr(self, name)
-            if not (isinstance(value, str) and value) and not (name == "subject" and value is None):
-                raise EventError(f"The event's {name} must be text that is not empty: {value!r}.")
+            optional = name in {"subject", "dataschema"}
+            if not (isinstance(value, str) and value) and not (optional and value is None):
+                said = _("The event's {name} must be text that is not empty: {value}.")
+                raise EventError(Text(said, name=name, value=repr(value)))
 
 
 class Record(
@@ -147,6 +160,7 @@ class PutResult(
     """Where an acknowledged record landed; renamed as PutRecords names it, for decoding."""
 
     shard_id: str
+    """The shard that took it."""
     sequence_number: str
     """Decimal text; compare as integers, and only within one shard."""
 
@@ -161,6 +175,7 @@ class RejectedRecord(NamedTuple):
     code: str
     """AWS's error code, e.g. ``ProvisionedThroughputExceededException``."""
     message: str
+    """AWS's own words."""
     error: AwsError | None = None
     """The failure of the whole request, where it was not this record's own."""
     poison: bool = False

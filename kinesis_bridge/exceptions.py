@@ -5,8 +5,10 @@
     KinesisBridgeError
     ├── EventError              this very event can never pass; raised where it is published
     │   ├── SerializationError      its data has no JSON form
+    │   ├── SchemaError             its data does not fit the declared schema
     │   ├── PartitionKeyError       its key is empty or longer than 256 characters
-    │   └── RecordTooLarge          key and data exceed the stream's record limit
+    │   ├── RecordTooLarge          key and data exceed the stream's record limit
+    │   └── CoalesceError           updates of one row cannot become one event
     ├── AwsError                the way to account B is broken; the event is not at fault
     │   ├── CredentialsError        account A's own credentials: none, or expired
     │   ├── AssumeRoleError         sts:AssumeRole was refused
@@ -22,6 +24,7 @@
     ├── BufferClosed            background delivery was closed
     ├── PolicyError             the policy documents cannot be made as asked
     ├── OutboxError             events could not be written with their transaction
+    ├── UncapturedWrite         STRICT is on, and a write of a declared model has no event
     └── EmulatorError           LOCAL_AWS is on and the emulator cannot be used
 
 A wrong setting is Django's ``ImproperlyConfigured``, as Django users expect.
@@ -49,6 +52,10 @@ class SerializationError(EventError):
     """The event's data has no JSON form."""
 
 
+class SchemaError(EventError):
+    """The event's data does not fit ``publishes(schema=...)``, or ``payload=`` made none."""
+
+
 class PartitionKeyError(EventError):
     """The partition key is empty, not text, or longer than 256 characters."""
 
@@ -57,8 +64,19 @@ class RecordTooLarge(EventError):
     """Partition key and data together exceed the stream's record limit."""
 
 
+class CoalesceError(EventError, DatabaseError):
+    """Updates of one row cannot become one event, so their transaction is rolled back.
+
+    A DatabaseError too, as Django expects of what fails in a COMMIT.
+    """
+
+
 class AwsError(KinesisBridgeError):
-    """AWS, or the way there, refused. ``str()`` says what happened, why, and what to do."""
+    """AWS, or the way there, refused. ``str()`` says what happened, why, and what to do.
+
+    In English, as do `message` and `hint`; :func:`kinesis_bridge.words.translated` says these two
+    in the language that is active.
+    """
 
     def __init__(
         self,
@@ -162,6 +180,14 @@ class OutboxError(KinesisBridgeError, DatabaseError):
     """Events could not be written to the outbox, so their transaction is rolled back.
 
     A DatabaseError, as Django expects of what fails in a COMMIT.
+    """
+
+
+class UncapturedWrite(KinesisBridgeError):
+    """``STRICT`` is on, and a statement writes a declared model's table past its capture.
+
+    An error of the programmer; the statement was not run. See
+    :func:`kinesis_bridge.capture.strict.allow_uncaptured`.
     """
 
 

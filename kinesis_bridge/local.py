@@ -24,6 +24,8 @@ from urllib.parse import urlsplit
 from . import arns, iam
 from .conf import get_config, on_reset
 from .exceptions import EmulatorError
+from .words import Text
+from .words import marked as _
 
 if TYPE_CHECKING:
     from werkzeug.serving import BaseWSGIServer
@@ -53,9 +55,14 @@ class Emulator:
         """
         if not exposed and not _is_loopback(host):
             raise EmulatorError(
-                f"The emulator does not listen on {host}: whoever reaches it there can read and"
-                " write all of it, and has the keys of both accounts. Leave --host out, or say"
-                " --expose as well, within a container's own network for instance."
+                Text(
+                    _(
+                        "The emulator does not listen on {host}: whoever reaches it there can read"
+                        " and write all of it, and has the keys of both accounts. Leave --host out,"
+                        " or say --expose as well, within a container's own network for instance."
+                    ),
+                    host=host,
+                )
             )
         application = _application()
         try:
@@ -64,13 +71,24 @@ class Emulator:
             )
         except OSError as error:
             raise EmulatorError(
-                f"The emulator cannot listen on {host}:{port}: {error.strerror or error}. Stop"
-                " what does, or choose another --port (and LOCAL_AWS_URL with it)."
+                Text(
+                    _(
+                        "The emulator cannot listen on {host}:{port}: {error}. Stop what does, or"
+                        " choose another --port (and LOCAL_AWS_URL with it)."
+                    ),
+                    host=host,
+                    port=port,
+                    error=error.strerror or str(error),
+                )
             ) from error
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
-        furnish(get_config())
-        self._server = _make_server(application, self._socket, host)
+        try:
+            furnish(get_config())
+            self._server = _make_server(application, self._socket, host)
+        except BaseException:
+            self._socket.close()
+            raise
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             args=(0.05,),  # how soon it notices that it shall stop
@@ -124,9 +142,16 @@ def endpoint_url() -> str:
         command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         if command in _SHARED_COMMANDS:
             raise EmulatorError(
-                f"LOCAL_AWS is on, nothing listens at {url}, and {command} needs an emulator that"
-                " other processes see too. Start it first, in another terminal:"
-                f" python manage.py kinesis_local --port {urlsplit(url).port or 80}"
+                Text(
+                    _(
+                        "LOCAL_AWS is on, nothing listens at {url}, and {command} needs an emulator"
+                        " that other processes see too. Start it first, in another terminal: python"
+                        " manage.py kinesis_local --port {port}"
+                    ),
+                    url=url,
+                    command=command,
+                    port=urlsplit(url).port or 80,
+                )
             )
         _own = Emulator()
         return _own.url
@@ -135,10 +160,10 @@ def endpoint_url() -> str:
 def stop() -> None:
     """Stop this process's own emulator, if there is one."""
     global _own
-    with _lock:
+    with _lock:  # to its end: another would find the accounts of this one, and lose its own
         emulator, _own = _own, None
-    if emulator is not None:
-        emulator.stop()
+        if emulator is not None:
+            emulator.stop()
 
 
 def _after_fork_in_child() -> None:
@@ -273,8 +298,14 @@ def _application() -> Any:
         )
     except ImportError as error:
         raise EmulatorError(
-            f"LOCAL_AWS needs moto, which cannot be imported ({error}): pip install"
-            " 'django-kinesis-bridge[local]'. On a real site switch LOCAL_AWS off."
+            Text(
+                _(
+                    "LOCAL_AWS needs moto, which cannot be imported ({error}): {install}. On a real"
+                    " site switch LOCAL_AWS off."
+                ),
+                error=str(error),
+                install="pip install 'django-kinesis-bridge[local]'",
+            )
         ) from error
     _mend_shards()
     _guard_assume_role()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .conf import get_config
 from .diagnosis import Path
@@ -14,9 +14,11 @@ from .producer import Producer
 from .serializers import check_size, get
 from .session import region_of, source_of, temporary_credentials
 from .tail import Reader, may_not_read
+from .words import Text
+from .words import marked as _
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from .conf import StreamConfig
 
@@ -25,6 +27,15 @@ TEST_TYPE = "kinesis_bridge.test"
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 3.0
 SEND_SECONDS = 3.0
+
+
+class Hop(NamedTuple):
+    """A hop that was passed."""
+
+    name: str
+    """``caller in A``, ``role in B``, ``session``, ``stream`` or ``put``."""
+    found: str
+    """What was found there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +79,27 @@ def send_test(
     key: str | None = None,
     count: int = 1,
     read_back: bool = True,
-    progress: Callable[[str, str], object] = lambda *_: None,
+    progress: Callable[[str, str], object] = lambda *_hop: None,
 ) -> Report:
     """Send `count` events of type ``kinesis_bridge.test`` and report the way they took.
 
     `progress` is told each hop as it is done: its name, what was found. Raises AwsError, explained
     for the hop that failed, and EventError for data that cannot be sent.
     """
+    hops = follow(alias, data=data, key=key, count=count, read_back=read_back)
+    while True:
+        try:
+            hop = next(hops)
+        except StopIteration as end:
+            report: Report = end.value
+            return report
+        progress(*hop)
+
+
+def follow(
+    alias: str, *, data: Any, key: str | None = None, count: int = 1, read_back: bool = True
+) -> Generator[Hop, None, Report]:
+    """Do what :func:`send_test` does, and yield each hop as it is done; return the report."""
     started = time.monotonic()
     stream = impatient(get_config().stream(alias))
     role = get_config().role_of(stream)
@@ -84,15 +109,16 @@ def send_test(
 
     region = region_of(stream)
     caller = who_am_i(source_of(role), Path(hop="credentials", role=role, region=region))
-    progress("caller in A", caller)
+    yield Hop(_("caller in A"), caller)
     assumed = None
     if role:
-        progress("role in B", role.role_arn)
+        yield Hop(_("role in B"), role.role_arn)
         assumed = temporary_credentials(role.alias).arn
-        progress("session", assumed)
-    progress("stream", f"{stream.name} in {region}")
+        yield Hop(_("session"), assumed)
+    yield Hop(_("stream"), Text(_("{stream} in {region}"), stream=stream.name, region=region))
     first = send_all(stream, records)
-    progress("put", f"{count} sent; first: {first.shard_id} {first.sequence_number}")
+    landed = f"{first.shard_id} {first.sequence_number}"
+    yield Hop(_("put"), Text(_("{count} sent; first: {place}"), count=count, place=landed))
     seen = was_read_back(stream, first, records[0]) if read_back else None
     return Report(
         stream=stream.name,
@@ -122,7 +148,7 @@ def make_records(stream: StreamConfig, data: Any, key: str | None, count: int) -
     """Make the records as publish would: the same envelope, the same limits."""
     serialize = get(stream.options["SERIALIZER"])
     records = []
-    for _ in range(count):
+    for _number in range(count):
         event = Event(
             type=TEST_TYPE,
             source=get_config().source,

@@ -24,6 +24,8 @@ from django.utils.module_loading import import_string
 
 from .event import check_partition_key
 from .exceptions import RecordTooLarge, SerializationError
+from .words import Text
+from .words import marked as _
 
 if TYPE_CHECKING:
     from .conf import StreamConfig
@@ -47,10 +49,12 @@ def to_json(data: Any, name: str = "data") -> bytes:
         text = orjson.dumps(data, _default, _OPTIONS)
     except (TypeError, ValueError, RecursionError) as error:
         reason = str(error.__cause__ or error)
-        raise SerializationError(f"The data has no JSON form: {reason}.") from error
+        said = _("The data has no JSON form: {reason}.")
+        raise SerializationError(Text(said, reason=reason)) from error
     # orjson writes NaN as null; only a text with a null in it can hide one.
     if b"null" in text and (path := _find_nan(data, name)):
-        raise SerializationError(f"The data has no JSON form: {path} is NaN or Infinity.")
+        said = _("The data has no JSON form: {path} is NaN or Infinity.")
+        raise SerializationError(Text(said, path=path))
     return text
 
 
@@ -121,6 +125,8 @@ def cloudevents(event: Event) -> bytes:
     envelope["data"] = event.data
     if event.subject is not None:
         envelope["subject"] = event.subject
+    if event.dataschema is not None:
+        envelope["dataschema"] = event.dataschema
     return to_json(envelope, "event")
 
 
@@ -144,9 +150,14 @@ def get(name: str) -> Serializer:
     try:
         found: Serializer = import_string(name)
     except ImportError as error:
-        known = ", ".join(sorted(_registry))
         raise ImproperlyConfigured(
-            f'OPTIONS["SERIALIZER"] is {name!r}: {error}. There are {known}, or a dotted path.'
+            Text(
+                _("{setting} is {name}: {error}. There are {known}, or a dotted path."),
+                setting='OPTIONS["SERIALIZER"]',
+                name=repr(name),
+                error=str(error),
+                known=", ".join(sorted(_registry)),
+            )
         ) from error
     return found
 
@@ -161,14 +172,15 @@ def check_size(key: str, data: bytes, stream: StreamConfig) -> None:
     size = len(check_partition_key(key).encode()) * (not stream.is_firehose) + len(data)
     if size <= stream.max_record_bytes:
         return
-    what = f"The record has {size:,} bytes"
-    if stream.is_firehose:
-        raise RecordTooLarge(
-            f"{what} and Firehose stream {stream.alias!r} takes {stream.max_record_bytes:,}."
-            " Publish less (fields=)."
-        )
-    raise RecordTooLarge(
-        f"{what} (key included) and stream {stream.alias!r} takes {stream.max_record_bytes:,}."
-        " Publish less (fields=), or raise the stream's record limit in AWS and"
+    said = _(
+        "The record has {size} bytes (key included) and stream {stream} takes {limit}. Publish less"
+        " (fields=), or raise the stream's record limit in AWS and"
         ' OPTIONS["MAX_RECORD_BYTES"] with it (10 MiB at most).'
     )
+    if stream.is_firehose:
+        said = _(
+            "The record has {size} bytes and Firehose stream {stream} takes {limit}. Publish less"
+            " (fields=)."
+        )
+    limit = f"{stream.max_record_bytes:,}"
+    raise RecordTooLarge(Text(said, size=f"{size:,}", stream=repr(stream.alias), limit=limit))

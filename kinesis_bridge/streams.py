@@ -9,21 +9,25 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.utils.module_loading import import_string
 
 from . import serializers, signals
 from .conf import get_config
-from .context import MAX_BYTES, current
+from .context import MAX_BYTES, context_of
+from .delivery.coalesce import LateRow, RowEvent
 from .event import Event, new_id
 from .exceptions import EventError, SerializationError
 from .registry import PerProcess
+from .words import Text
+from .words import marked as _
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from .conf import StreamConfig
     from .delivery.base import Delivery
+    from .delivery.coalesce import Row
 
 
 class Stream:
@@ -36,7 +40,8 @@ class Stream:
         self._is_built_in = serializers.is_built_in(self._serialize)
         self._max_bytes = config.max_record_bytes
         # Bytes of an envelope and of its context, and to spare.
-        self._around = 1024 + MAX_BYTES + 6 * len(get_config().source)
+        site = get_config()
+        self._around = 1024 + MAX_BYTES + 6 * (len(site.source) + len(site.schemas))
         make: Callable[[StreamConfig], Delivery] = import_string(config.delivery_class)
         self.delivery = (_overrides[-1] if _overrides else make)(config)
 
@@ -64,7 +69,7 @@ class Stream:
             key=event_id if key is None else key,
             data=data,
             stream=self.config.alias,
-            context=current(),
+            context=context_of(type, self.config.alias),
         )
         self.send(event, using)
         return event
@@ -92,6 +97,23 @@ class Stream:
             return
         for event, payload in pairs:
             transaction.on_commit(PendingEvent(self, event, payload, using), using=using)
+
+    def send_rows(self, events: Iterable[tuple[Event, Row]], using: str) -> None:
+        """:meth:`send_all` events of rows whose updates become one in a transaction.
+
+        ``event_published`` is sent for what they become, just before the commit.
+        """
+        pairs = [(event, self.payload_of(event), row) for event, row in events]
+        if self.delivery.transactional:
+            rows = [_WrittenRow(self, *pair) for pair in pairs]
+            self.delivery.deliver_rows(rows, using)
+            return
+        from .delivery import precommit  # noqa: PLC0415 - models may be imported only now
+
+        for event, payload, row in pairs:
+            pending = PendingRow(self, event, payload, using, row)
+            transaction.on_commit(pending, using=using)
+            pending.place = precommit.watch(using)
 
     def offer(self, event: Event) -> bool:
         """Deliver `event` at once, past any transaction, and never wait; False: it was not taken.
@@ -129,13 +151,17 @@ class Stream:
         except EventError:
             raise
         except Exception as error:
+            said = _("Stream {stream}: its serializer failed: {error}.")
             raise SerializationError(
-                f"Stream {self.config.alias!r}: its serializer failed: {error!r}."
+                Text(said, stream=repr(self.config.alias), error=repr(error))
             ) from error
         if not isinstance(payload, bytes):  # a registered serializer may be anyone's
             raise SerializationError(
-                f"Stream {self.config.alias!r}: its serializer returned"
-                f" {type(payload).__name__}, not bytes."
+                Text(
+                    _("Stream {stream}: its serializer returned {type}, not bytes."),
+                    stream=repr(self.config.alias),
+                    type=type(payload).__name__,
+                )
             )
         # A character of the key, which the event checked, is four bytes at most.
         if len(payload) + 4 * len(event.key) > self._max_bytes:
@@ -172,6 +198,57 @@ class PendingEvent:
     def __call__(self) -> None:
         """Deliver: the transaction has committed."""
         self.stream._deliver(self.event, self.payload, self.using)  # noqa: SLF001 - its other half
+
+
+class PendingRow(RowEvent, PendingEvent):
+    """A :class:`PendingEvent` that may become one with others of its row before the commit."""
+
+    __slots__ = ("place", "row", "transaction")
+
+    def __init__(self, stream: Stream, event: Event, payload: bytes, using: str, row: Row) -> None:
+        super().__init__(stream, event, payload, using)
+        self.row = row
+        self.place = 0
+        """On its connection, among all events that wait there: ``precommit`` counts."""
+        self.transaction = _transaction_of(using)
+
+    def become(self, event: Event) -> PendingRow:
+        """Return one with another event, serialized."""
+        payload = self.stream.payload_of(event)
+        return PendingRow(self.stream, event, payload, self.using, self.row)
+
+
+def _transaction_of(using: str) -> object:
+    """Return what no other transaction has, also within a test case's; None: it is its own."""
+    connection = connections[using]
+    blocks: Any = getattr(connection, "atomic_blocks", ())
+    for place, block in enumerate(blocks):
+        if not getattr(block, "_from_testcase", False):
+            # That of a decorator is the same each time; its savepoint is not.
+            return block, connection.savepoint_ids[place - 1] if place else None
+    return None
+
+
+class _WrittenRow(LateRow):
+    """The same for a delivery that takes part in the transaction."""
+
+    __slots__ = ("event", "payload", "row", "stream")
+
+    def __init__(self, stream: Stream, event: Event, payload: bytes, row: Row) -> None:
+        self.stream = stream
+        self.event = event
+        self.payload = payload
+        self.row = row
+
+    def become(self, event: Event) -> _WrittenRow:
+        """Return one with another event, serialized."""
+        return _WrittenRow(self.stream, event, self.stream.payload_of(event), self.row)
+
+    def __call__(self) -> tuple[Event, bytes]:
+        """Return what is to be written now, and tell of it."""
+        alias = self.stream.config.alias
+        signals.event_published.send_robust(Stream, event=self.event, stream=alias)
+        return self.event, self.payload
 
 
 _overrides: list[Callable[[StreamConfig], Delivery]] = []
@@ -235,10 +312,11 @@ def _parsed(data: bytes) -> Any:
         # Not orjson: it turns whole numbers beyond 64 bits into rounded ones, silently.
         return json.loads(data, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise SerializationError(
-            f"The data is {len(data)} bytes that are not JSON ({error}). For bytes of another kind"
-            " use get_client().put_record(...), which sends them as they are."
-        ) from error
+        said = _(
+            "The data is {count} bytes that are not JSON ({error}). For bytes of another kind use"
+            " get_client().put_record(...), which sends them as they are."
+        )
+        raise SerializationError(Text(said, count=len(data), error=str(error))) from error
 
 
 def _refuse(constant: str) -> None:

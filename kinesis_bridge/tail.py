@@ -24,6 +24,8 @@ from .event import PutResult, Record
 from .exceptions import AwsError
 from .session import region_of
 from .transport import kinesis_client
+from .words import Text
+from .words import marked as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,10 +55,11 @@ class Reader:
     def __init__(self, stream: StreamConfig) -> None:
         """Open boto3's client; raise ``ImproperlyConfigured`` for a Firehose stream."""
         if stream.is_firehose:
-            raise ImproperlyConfigured(
-                f"STREAMS[{stream.alias!r}] is a Firehose stream, which cannot be read back: look"
-                " where it delivers to."
+            said = _(
+                "{stream} is a Firehose stream, which cannot be read back: look where it delivers"
+                " to."
             )
+            raise ImproperlyConfigured(Text(said, stream=f"STREAMS[{stream.alias!r}]"))
         self._stream = stream
         self._client = kinesis_client(stream)
         self._by_arn = {"StreamARN": stream.arn} if stream.arn else {}
@@ -85,7 +88,7 @@ class Reader:
         discover(start)
         while open_shards:
             idle = True
-            for _ in range(len(open_shards)):
+            for _turn in range(len(open_shards)):
                 shard, iterator = open_shards.popleft()
                 records, following, at_tip = self._page(shard, iterator)
                 yield from records

@@ -9,20 +9,24 @@
 
 Works in ``TestCase`` and ``pytest.mark.django_db``, which never commit: an event counts as
 published once every ``atomic`` block of the code under test that it was published in has ended.
+What triggers write (``capture="triggers"``) is read from the outbox of the test's transaction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, overload
 
 import orjson
 from django.db import connections
 
+from .capture.written import Written
+from .delivery.coalesce import coalesced
 from .delivery.memory import MemoryDelivery
 from .serializers import to_json
-from .streams import PendingEvent, override_delivery
+from .streams import PendingEvent, PendingRow, override_delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,14 +43,21 @@ class CapturedEvents(Sequence["Event"]):
     def __init__(self) -> None:
         self._committed: list[Event] = []
         self._cleared: set[str] = set()
+        self._written = Written()
 
     def _all(self) -> list[Event]:
-        # captureOnCommitCallbacks(execute=True) delivers what stays in Django's list.
-        waiting = [event for event in self._waiting() if event.id not in self._cleared]
-        ids = {event.id for event in waiting} | self._cleared
-        return [event for event in self._committed if event.id not in ids] + waiting
+        events = self._of_python()
+        written = [one for one in self._written.events() if one.id not in self._cleared]
+        return sorted(events + written, key=attrgetter("time")) if written else events
 
-    def _waiting(self) -> Iterator[Event]:
+    def _of_python(self) -> list[Event]:
+        # captureOnCommitCallbacks(execute=True) delivers what stays in Django's list.
+        waiting = [one for one in self._waiting() if one.event.id not in self._cleared]
+        ids = {one.event.id for one in waiting} | self._cleared
+        committed = [event for event in self._committed if event.id not in ids]
+        return committed + _sent(waiting)
+
+    def _waiting(self) -> Iterator[PendingEvent]:
         """Yield what only a transaction of the test case itself still holds back."""
         for connection in connections.all(initialized_only=True):
             blocks = connection.atomic_blocks
@@ -62,7 +73,7 @@ class CapturedEvents(Sequence["Event"]):
                     and callback.stream.delivery.captured is self
                     and not unfinished & savepoints
                 ):
-                    yield callback.event
+                    yield callback
 
     @overload
     def __getitem__(self, index: int) -> Event: ...
@@ -84,7 +95,22 @@ class CapturedEvents(Sequence["Event"]):
 
     def clear(self) -> None:
         """Forget what was published so far; not what an open transaction still holds back."""
-        self._cleared |= {event.id for event in self._all()}
+        self._cleared |= {event.id for event in self._committed}
+        self._cleared |= {one.event.id for one in self._waiting()}
+        self._cleared |= {event.id for event in self._written.events()}
+
+
+def _sent(waiting: list[PendingEvent]) -> list[Event]:
+    """Return what the commits of the code under test would send."""
+    transactions: dict[object, list[PendingRow]] = {}
+    for one in waiting:
+        if isinstance(one, PendingRow):
+            transactions.setdefault(one.transaction or one, []).append(one)
+    became: dict[int, PendingEvent | None] = {}
+    for rows in transactions.values():
+        became.update(zip(map(id, rows), coalesced(rows), strict=True))
+    sent = (became.get(id(one), one) for one in waiting)
+    return [one.event for one in sent if one is not None]
 
 
 class _Capture(MemoryDelivery):
@@ -111,6 +137,7 @@ def capture_events() -> Iterator[CapturedEvents]:
         with override_delivery(lambda config: _Capture(config, captured)):
             yield captured
     finally:
+        captured._written.end()  # noqa: SLF001 - its other half
         _active.remove(captured)
         _last = captured
 

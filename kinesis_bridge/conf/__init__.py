@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,12 @@ from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
+from kinesis_bridge.words import Text, joined
+from kinesis_bridge.words import marked as _
+
 from .env import settings_from_env
-from .rules import Problem, read
+from .problems import Problem
+from .rules import read
 from .types import SETTING, BridgeConfig, RoleConfig, StreamConfig
 
 if TYPE_CHECKING:
@@ -31,6 +36,7 @@ __all__ = [
     "default_source",
     "find_problems",
     "get_config",
+    "is_strict",
     "on_reset",
     "reset",
     "settings_from_env",
@@ -61,9 +67,19 @@ def find_problems() -> list[Problem]:
 def _load() -> BridgeConfig:
     config, problems = read(getattr(settings, SETTING, None), default_source())
     if config is None:
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        raise ImproperlyConfigured(f"settings.{SETTING} cannot be used:\n{lines}")
+        said = _("settings.{setting} cannot be used:\n  {lines}")
+        lines = joined("\n  ", (problem.text for problem in problems))
+        raise ImproperlyConfigured(Text(said, setting=SETTING, lines=lines))
     return config
+
+
+def is_strict() -> bool:
+    """Tell whether STRICT is on, by the settings as written: startup asks, which reads no others.
+
+    What is wrong in them is for the checks to say.
+    """
+    written = getattr(settings, SETTING, None)
+    return isinstance(written, Mapping) and written.get("STRICT") is True
 
 
 def default_source() -> str:

@@ -12,8 +12,9 @@ def settings_from_env(env: environ.Env) -> dict[str, Any]:
     """Build ``KINESIS_BRIDGE`` from ``KINESIS_*`` variables with django-environ.
 
     Reads KINESIS_STREAM, _ROLE_ARN, _EXTERNAL_ID, _REGION, _SESSION_NAME, _PROFILE, _DELIVERY,
-    _SOURCE, _LOCAL_AWS and _LOCAL_AWS_URL into role ``default`` and stream ``default``. An empty
-    variable counts as unset. Nothing is refused here: the checks do, naming the setting.
+    _SOURCE, _SCHEMAS, _LOCAL_AWS, _LOCAL_AWS_URL and _STRICT into role ``default`` and stream
+    ``default``. An empty variable counts as unset. Nothing is refused here: the checks do, naming
+    the setting.
     """
 
     def read(name: str) -> str | None:
@@ -31,13 +32,14 @@ def settings_from_env(env: environ.Env) -> dict[str, Any]:
             role["REGION"] = region
         bridge["ROLES"] = {"default": role}
         stream["ROLE"] = "default"
-    for key in ("SOURCE", "LOCAL_AWS_URL"):
+    for key in ("SOURCE", "SCHEMAS", "LOCAL_AWS_URL"):
         if value := read(key):
             bridge[key] = value
-    if local := read("LOCAL_AWS"):
-        # Neither a true nor a false word: pass it on as it is, so that the check refuses it.
-        words = {True: env.BOOLEAN_TRUE_STRINGS, False: ("false", "off", "no", "n", "0")}
-        bridge["LOCAL_AWS"] = next(
-            (truth for truth, names in words.items() if local.lower() in names), local
-        )
+    # Neither a true nor a false word: pass it on as it is, so that the check refuses it.
+    words = {True: env.BOOLEAN_TRUE_STRINGS, False: ("false", "off", "no", "n", "0")}
+    for key in ("LOCAL_AWS", "STRICT"):
+        if value := read(key):
+            bridge[key] = next(
+                (truth for truth, names in words.items() if value.lower() in names), value
+            )
     return bridge

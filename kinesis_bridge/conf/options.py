@@ -9,9 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+UNKNOWN = _("is not known here; there are {names}")
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -30,7 +34,7 @@ class Option:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
 
-    def problem(self, value: object) -> str | None:
+    def problem(self, value: object) -> Text | None:
         """Say what is wrong with `value`, or return None."""
         wanted = type(self.default)
         # bool is an int to isinstance; 1.5 seconds and 2 seconds are both fine where a float is.
@@ -38,23 +42,24 @@ class Option:
             isinstance(value, wanted) or (wanted is float and isinstance(value, int))
         ) and isinstance(value, bool) == (wanted is bool)
         if not fits:
-            name = _NAMES.get(wanted, f"a {wanted.__name__}")
-            return f"must be {name}, not {type(value).__name__}"
+            name = Text(_NAMES.get(wanted, f"a {wanted.__name__}"))
+            said = _("must be {wanted}, not {type}")
+            return Text(said, wanted=name, type=type(value).__name__)
         if self.choices and value not in self.choices:
-            return f"must be one of {', '.join(map(repr, self.choices))}"
+            return Text(_("must be one of {choices}"), choices=", ".join(map(repr, self.choices)))
         # Asked this way round, NaN is refused too.
         if self.minimum is not None and not value >= self.minimum:  # type: ignore[operator]
-            return f"must be at least {self.minimum}"
+            return Text(_("must be at least {minimum}"), minimum=self.minimum)
         if self.maximum is not None and not value <= self.maximum:  # type: ignore[operator]
-            return f"must be at most {self.maximum}"
+            return Text(_("must be at most {maximum}"), maximum=self.maximum)
         return None
 
 
 _NAMES: Mapping[type, str] = {
-    bool: "True or False",
-    float: "a number",
-    int: "a whole number",
-    str: "a string",
+    bool: _("True or False"),
+    float: _("a number"),
+    int: _("a whole number"),
+    str: _("a string"),
 }
 
 STREAM_OPTIONS: tuple[Option, ...] = (
@@ -133,12 +138,12 @@ STREAM_OPTIONS: tuple[Option, ...] = (
 )
 
 
-def problems(options: Iterable[Option], given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+def problems(options: Iterable[Option], given: Mapping[str, object]) -> Iterator[tuple[str, Text]]:
     """Yield (name, what is wrong with it) for each entry of `given` that cannot be used."""
     known = {option.name: option for option in options}
     for name, value in given.items():
         if name not in known:
-            yield name, f"is not known here; there are {', '.join(sorted(known))}"
+            yield name, Text(UNKNOWN, names=", ".join(sorted(known)))
         elif reason := known[name].problem(value):
             yield name, reason
 

@@ -1,33 +1,33 @@
-"""What the settings may say: every rule, its id, its message.
-
-One :class:`Problem` per wrong key. Ids are stable: they are the ids of the system checks.
-"""
+"""What the settings may say: every rule, its id, its message."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
 
 from kinesis_bridge import arns
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 from .options import STREAM_OPTIONS, Option, complete, problems
+from .problems import Refusals, nearest
 from .types import (
     DEFAULT_LOCAL_AWS_URL,
+    DEFAULT_SCHEMAS,
     DELIVERIES,
     SETTING,
     BridgeConfig,
     RoleConfig,
     StreamConfig,
 )
-from .values import BASE_DELIVERY, SOURCE, TEXTS, is_delivery, is_local_url, tag_problems
+from .values import BASE_DELIVERY, SOURCE, TEXTS, is_base, is_delivery, is_local_url, tag_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from .problems import Problem
 
 EXAMPLE_ROLE = "arn:aws:iam::222222222222:role/EventWriter"
 EXAMPLE_STREAM = "arn:aws:kinesis:eu-west-1:222222222222:stream/orders"
@@ -36,29 +36,13 @@ EXAMPLE_POLICY = (
     ' [{"Effect": "Allow", "Action": "kinesis:PutRecords", "Resource": "*"}]}'
 )
 CHAINED_MAX_SECONDS = 3600
-TOP_KEYS = ("SOURCE", "ROLES", "STREAMS", "LOCAL_AWS", "LOCAL_AWS_URL")
+MISSING = _("is missing ({variable} in the environment)")
+TOP_KEYS = ("SOURCE", "SCHEMAS", "ROLES", "STREAMS", "LOCAL_AWS", "LOCAL_AWS_URL", "STRICT")
 ROLE_KEYS = (
     "ROLE_ARN", "EXTERNAL_ID", "SESSION_NAME", "DURATION_SECONDS", "REGION",
     "SOURCE_IDENTITY", "TAGS", "SESSION_POLICY", "PROFILE", "VIA", "PRINCIPAL",
 )  # fmt: skip
 STREAM_KEYS = ("STREAM", "ROLE", "REGION", "DELIVERY", "OPTIONS")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """One wrong setting."""
-
-    id: str
-    """Stable id of the system check."""
-    key: str
-    """The key as a person writes it: ``KINESIS_BRIDGE["ROLES"]["x"]["ROLE_ARN"]``."""
-    reason: str
-    """What is wrong."""
-    example: str
-    """Something right to write there."""
-
-    def __str__(self) -> str:
-        return f"{self.key} {self.reason}. Example: {self.example} ({self.id})"
 
 
 def read(raw: object, source: str) -> tuple[BridgeConfig | None, list[Problem]]:
@@ -68,42 +52,7 @@ def read(raw: object, source: str) -> tuple[BridgeConfig | None, list[Problem]]:
     return (None if reader.problems else config), reader.problems
 
 
-class _Reader:
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def refuse(self, number: str, path: str, reason: str, example: str) -> None:
-        self.problems.append(
-            Problem(
-                id=f"kinesis_bridge.{number}",
-                key=f"{SETTING}{path}",
-                reason=reason,
-                example=example,
-            )
-        )
-
-    def refused(self, path: str) -> bool:
-        return any(problem.key == f"{SETTING}{path}" for problem in self.problems)
-
-    def mapping(self, value: object, path: str, example: str) -> Mapping[str, Any]:
-        if not isinstance(value, Mapping):
-            self.refuse("E001", path, f"must be a dictionary, not {type(value).__name__}", example)
-            return {}
-        for key in value:
-            if not isinstance(key, str):
-                self.refuse("E001", path, f"must have text for keys, not {key!r}", example)
-        return {key: item for key, item in value.items() if isinstance(key, str)}
-
-    def known(self, value: Mapping[str, Any], keys: tuple[str, ...], path: str) -> None:
-        for key in value:
-            if key not in keys:
-                self.refuse(
-                    "E002",
-                    f'{path}["{key}"]',
-                    f"is not known here; there are {', '.join(keys)}",
-                    f'"{_nearest(key, keys)}": ...',
-                )
-
+class _Reader(Refusals):
     def bridge(self, raw: object, default_source: str) -> BridgeConfig:
         top = self.mapping(raw, "", '{"STREAMS": {"default": {"STREAM": "orders"}}}')
         self.known(top, TOP_KEYS, "")
@@ -121,21 +70,37 @@ class _Reader:
         )
         if not declared and not (self.refused("") or self.refused('["STREAMS"]')):
             self.refuse(
-                "E001", '["STREAMS"]', "names no stream", '{"default": {"STREAM": "orders"}}'
+                "E001", '["STREAMS"]', _("names no stream"), '{"default": {"STREAM": "orders"}}'
             )
         streams = {alias: self.stream(alias, value, roles) for alias, value in declared.items()}
         source = _given(top, "SOURCE", default_source)
         if not isinstance(source, str) or not SOURCE.fullmatch(source):
-            self.refuse("E017", '["SOURCE"]', "must be a URI reference without spaces", '"/shop"')
-        local = top.get("LOCAL_AWS", False)
+            self.refuse(
+                "E017", '["SOURCE"]', _("must be a URI reference without spaces"), '"/shop"'
+            )
+        schemas = _given(top, "SCHEMAS", DEFAULT_SCHEMAS)
+        if schemas != DEFAULT_SCHEMAS and not is_base(schemas):
+            self.refuse(
+                "E023",
+                '["SCHEMAS"]',
+                _('must be an absolute URI that ends in "/", not {value}'),
+                '"https://shop.example.com/schemas/"',
+                value=repr(schemas),
+            )
+        local, strict = top.get("LOCAL_AWS", False), top.get("STRICT", False)
+        wanted = _("must be True or False, not {value}")
         if not isinstance(local, bool):
-            self.refuse("E018", '["LOCAL_AWS"]', f"must be True or False, not {local!r}", "True")
+            self.refuse("E018", '["LOCAL_AWS"]', wanted, "True", value=repr(local))
+        if not isinstance(strict, bool):
+            self.refuse("E024", '["STRICT"]', wanted, "True", value=repr(strict))
         return BridgeConfig(
             source=str(source),
             roles=MappingProxyType(roles),
             streams=MappingProxyType(streams),
             local_aws=bool(local),
             local_aws_url=self.local_url(_given(top, "LOCAL_AWS_URL", DEFAULT_LOCAL_AWS_URL)),
+            schemas=str(schemas),
+            strict=bool(strict),
         )
 
     def local_url(self, url: object) -> str:
@@ -143,8 +108,9 @@ class _Reader:
             self.refuse(
                 "E018",
                 '["LOCAL_AWS_URL"]',
-                f"must be http://host:port, not {url!r}",
+                _("must be http://host:port, not {value}"),
                 f'"{DEFAULT_LOCAL_AWS_URL}"',
+                value=repr(url),
             )
         return str(url).rstrip("/")
 
@@ -155,7 +121,7 @@ class _Reader:
         given = self.mapping(raw, path, f'{{"ROLE_ARN": "{EXAMPLE_ROLE}"}}')
         self.known(given, ROLE_KEYS, path)
         if given.get("PROFILE") and given.get("VIA"):
-            reason = "has no effect with VIA: set it on the role that is assumed first"
+            reason = _("has no effect with VIA: set it on the role that is assumed first")
             self.refuse("E019", f'{path}["PROFILE"]', reason, "None")
         return RoleConfig(
             alias=alias,
@@ -181,7 +147,7 @@ class _Reader:
             self.refuse(
                 "E022",
                 f'{path}["PRINCIPAL"]',
-                "must be the ARN of the role or user that the site runs as",
+                _("must be the ARN of the role or user that the site runs as"),
                 '"arn:aws:iam::111111111111:role/shop-web"',
             )
             return None
@@ -191,11 +157,12 @@ class _Reader:
         path += '["ROLE_ARN"]'
         example = f'"{EXAMPLE_ROLE}"'
         if value is None or value == "":
-            self.refuse("E003", path, "is missing (KINESIS_ROLE_ARN in the environment)", example)
+            self.refuse("E003", path, MISSING, example, variable="KINESIS_ROLE_ARN")
         elif not isinstance(value, str) or not (arn := arns.parse(value)):
-            self.refuse("E004", path, f"is not an ARN: {value!r}", example)
+            self.refuse("E004", path, _("is not an ARN: {value}"), example, value=repr(value))
         elif not arns.role_name(arn):
-            self.refuse("E005", path, f"is the ARN of no role but of {arn.resource!r}", example)
+            reason = _("is the ARN of no role but of {resource}")
+            self.refuse("E005", path, reason, example, resource=repr(arn.resource))
         return str(value)
 
     def text(self, given: Mapping[str, Any], key: str, path: str) -> str | None:
@@ -217,8 +184,9 @@ class _Reader:
         self.refuse(
             number,
             f'{path}["{key}"]',
-            f"must be the alias of a role, not {type(value).__name__}",
+            _("must be the alias of a role, not {type}"),
             "None",
+            type=type(value).__name__,
         )
         return None
 
@@ -227,11 +195,12 @@ class _Reader:
         path += '["DURATION_SECONDS"]'
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or not 900 <= value <= 43200:
-            self.refuse("E009", path, f"must be 900 to 43200 seconds, not {value!r}", "3600")
+            reason = _("must be 900 to 43200 seconds, not {value}")
+            self.refuse("E009", path, reason, "3600", value=repr(value))
             return 3600
         if given.get("VIA") and value > CHAINED_MAX_SECONDS:
             # Role chaining caps the session at an hour: "Roles terms and concepts", IAM User Guide.
-            self.refuse("E009", path, "must be at most 3600 with VIA (role chaining)", "3600")
+            self.refuse("E009", path, _("must be at most 3600 with VIA (role chaining)"), "3600")
         return int(value)
 
     def tags(self, value: object, path: str) -> Mapping[str, str]:
@@ -240,7 +209,7 @@ class _Reader:
         for key, reason in tag_problems(tags):
             self.refuse("E013", f'{path}["{key}"]', reason, '"site": "shop"')
         if len(tags) > 50:  # AssumeRole, AWS STS API Reference
-            self.refuse("E013", path, "has more than 50 tags", '{"site": "shop"}')
+            self.refuse("E013", path, _("has more than 50 tags"), '{"site": "shop"}')
         return MappingProxyType({key: str(text) for key, text in tags.items()})
 
     def session_policy(self, value: object, path: str) -> str | None:
@@ -255,7 +224,7 @@ class _Reader:
             self.refuse(
                 "E015",
                 f'{path}["SESSION_POLICY"]',
-                "must be a JSON policy document of at most 2048 characters",
+                _("must be a JSON policy document of at most 2048 characters"),
                 EXAMPLE_POLICY,
             )
         return text
@@ -273,7 +242,7 @@ class _Reader:
                     # Reported by the members of the loop, not by those that lead into it.
                     if step.via == alias:
                         loop = " -> ".join([*seen, alias])
-                        self.refuse("E011", path, f"goes in a circle: {loop}", "None")
+                        self.refuse("E011", path, _("goes in a circle: {loop}"), "None", loop=loop)
                     break
                 seen.append(step.via)
                 step = roles[step.via]
@@ -286,7 +255,7 @@ class _Reader:
         self.known(given, STREAM_KEYS, path)
         role = self.alias(given, "ROLE", "E010", path)
         if role is not None and role not in roles and not self.refused('["ROLES"]'):
-            example = f'"{_nearest(role, roles)}"' if roles else "None"
+            example = f'"{nearest(role, roles)}"' if roles else "None"
             self.refuse("E010", f'{path}["ROLE"]', _no_role(role, roles), example)
         region = self.text(given, "REGION", path)
         stream, arn_region = "", None
@@ -300,7 +269,7 @@ class _Reader:
                 "E012",
                 f'{path}["OPTIONS"]["{name}"]',
                 reason,
-                _option_example(_nearest(name, [option.name for option in options]), options),
+                _option_example(nearest(name, [option.name for option in options]), options),
             )
         role_region = roles[role].region if role is not None and role in roles else None
         return StreamConfig(
@@ -315,46 +284,51 @@ class _Reader:
 
     def stream_name(self, value: object, region: str | None, path: str) -> tuple[str, str | None]:
         key = f'{path}["STREAM"]'
-        example = f'"orders" or "{EXAMPLE_STREAM}"'
+        example = Text(_("{one} or {other}"), one='"orders"', other=f'"{EXAMPLE_STREAM}"')
         if value is None or value == "":
-            self.refuse("E003", key, "is missing (KINESIS_STREAM in the environment)", example)
+            self.refuse("E003", key, MISSING, example, variable="KINESIS_STREAM")
         elif not isinstance(value, str):
-            self.refuse("E004", key, f"must be text, not {type(value).__name__}", example)
+            wanted = _("must be text, not {type}")
+            self.refuse("E004", key, wanted, example, type=type(value).__name__)
         elif value.startswith("arn:"):
             arn = arns.parse(value)
             if arn is None or not (arns.stream_name(arn) or arns.delivery_stream_name(arn)):
-                reason = f"is not the ARN of a Kinesis or Firehose stream: {value!r}"
-                self.refuse("E004", key, reason, example)
+                reason = _("is not the ARN of a Kinesis or Firehose stream: {value}")
+                self.refuse("E004", key, reason, example, value=repr(value))
             elif region and arn.region != region:
                 self.refuse(
                     "E006",
                     f'{path}["REGION"]',
-                    f"is {region!r}, but the stream's ARN is in {arn.region!r}: it may be left out",
+                    _("is {region}, but the stream's ARN is in {other}: it may be left out"),
                     f'"{arn.region}"',
+                    region=repr(region),
+                    other=repr(arn.region),
                 )
             else:
                 return value, arn.region
         elif not arns.is_stream_name(value):
-            self.refuse("E004", key, f"cannot name a stream: {value!r}", example)
+            self.refuse("E004", key, _("cannot name a stream: {value}"), example, value=repr(value))
         return str(value), None
 
     def delivery(self, value: object, path: str) -> tuple[str, tuple[Option, ...]]:
         """Find the delivery's dotted path and its options, those of every stream included."""
         dotted = DELIVERIES.get(str(value), str(value))
         names = ", ".join(DELIVERIES)
-        reason = None
+        reason, why = None, ""
         found: Any = None
         if "." not in dotted:
-            reason = f"is not known: {value!r}; there are {names}, or a dotted path"
+            reason = _("is not known: {value}; there are {names}, or a dotted path")
         else:
             try:
                 found = import_string(dotted)
             except Exception as error:  # noqa: BLE001 - a dotted path runs code of anyone
-                reason = f"cannot be imported: {value!r} ({type(error).__name__}: {error})"
+                reason = _("cannot be imported: {value} ({error})")
+                why = f"{type(error).__name__}: {error}"
         if reason is None and not is_delivery(found):
-            reason = f"names no delivery: {value!r} (subclass {BASE_DELIVERY})"
+            reason = _("names no delivery: {value} (subclass {base})")
         if reason:
-            self.refuse("E020", f'{path}["DELIVERY"]', reason, '"outbox"')
+            values = {"value": repr(value), "names": names, "error": why, "base": BASE_DELIVERY}
+            self.refuse("E020", f'{path}["DELIVERY"]', reason, '"outbox"', **values)
             return dotted, STREAM_OPTIONS
         return dotted, (*STREAM_OPTIONS, *found.options)
 
@@ -365,16 +339,13 @@ def _given(section: Mapping[str, Any], key: str, default: Any) -> Any:
     return default if value is None or value == "" else value
 
 
-def _no_role(alias: object, roles: Mapping[str, RoleConfig]) -> str:
-    known = ", ".join(map(repr, roles)) or "none"
-    return f'is {alias!r}, which {SETTING}["ROLES"] does not have; there are: {known}'
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - only for an error's example
-
-    spelled = {known.upper(): known for known in names}
-    return spelled[get_close_matches(name.upper(), spelled, 1, 0)[0]]
+def _no_role(alias: object, roles: Mapping[str, RoleConfig]) -> Text:
+    return Text(
+        _('is {alias}, which {setting}["ROLES"] does not have; there are: {known}'),
+        alias=repr(alias),
+        setting=SETTING,
+        known=", ".join(map(repr, roles)) or Text(_("none")),
+    )
 
 
 def _option_example(name: str, options: tuple[Option, ...]) -> str:

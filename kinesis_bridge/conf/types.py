@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 
 from kinesis_bridge import arns
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SETTING = "KINESIS_BRIDGE"
 DEFAULT_LOCAL_AWS_URL = "http://127.0.0.1:4566"
+DEFAULT_SCHEMAS = "urn:x-kinesis-bridge:"
 # PutRecordBatch, Amazon Data Firehose API Reference: before base64.
 FIREHOSE_RECORD_BYTES = 1000 * 1024
 DELIVERIES: Mapping[str, str] = MappingProxyType(
@@ -96,7 +99,7 @@ class StreamConfig:
     delivery_class: str = DELIVERIES["outbox"]
     """The dotted path of the delivery."""
     options: Mapping[str, Any] = field(default_factory=_empty)
-    """Every option of the delivery and of the stream, defaults filled in."""
+    """Options of the delivery and of the stream; here with their defaults filled in."""
 
     @property
     def arn(self) -> str | None:
@@ -130,10 +133,17 @@ class BridgeConfig:
     source: str
     """CloudEvents ``source`` of every event."""
     roles: Mapping[str, RoleConfig]
+    """The roles to assume, by alias."""
     streams: Mapping[str, StreamConfig]
+    """The streams to publish to, by alias; ``default`` is the one that is meant unless named."""
     local_aws: bool = False
     """True: every AWS call goes to the emulator."""
     local_aws_url: str = DEFAULT_LOCAL_AWS_URL
+    """Where the emulator is looked for before one is started within the process."""
+    schemas: str = DEFAULT_SCHEMAS
+    """What the URIs of the data's schemas begin with: CloudEvents ``dataschema``."""
+    strict: bool = False
+    """True: a write of a declared model that has no event raises UncapturedWrite."""
 
     def stream(self, alias: str) -> StreamConfig:
         """Return one stream; raise ``ImproperlyConfigured`` naming those there are."""
@@ -155,5 +165,11 @@ class BridgeConfig:
 
 
 def _missing(section: str, alias: str, there: Mapping[str, object]) -> ImproperlyConfigured:
-    known = ", ".join(map(repr, there)) or "none"
-    return ImproperlyConfigured(f'{SETTING}["{section}"] has no {alias!r}; there are: {known}.')
+    return ImproperlyConfigured(
+        Text(
+            _("{key} has no {alias}; there are: {known}."),
+            key=f'{SETTING}["{section}"]',
+            alias=repr(alias),
+            known=", ".join(map(repr, there)) or Text(_("none")),
+        )
+    )

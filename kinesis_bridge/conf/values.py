@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from django.utils.module_loading import import_string
 
 from kinesis_bridge import arns
+from kinesis_bridge.words import marked as _
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,28 +34,28 @@ TEXTS: Mapping[str, TextRule] = MappingProxyType(
         "EXTERNAL_ID": TextRule(
             "kinesis_bridge.E007",
             re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII),
-            "must be 2 to 1224 characters out of letters, digits and _+=,.@:/-",
+            _("must be 2 to 1224 characters out of letters, digits and _+=,.@:/-"),
             '"shop-prod-7f3a"',
         ),
         "SESSION_NAME": TextRule(
             "kinesis_bridge.E008",
             re.compile(r"[\w+=,.@-]{2,64}", re.ASCII),
-            "must be 2 to 64 characters out of letters, digits and _+=,.@- (no spaces)",
+            _("must be 2 to 64 characters out of letters, digits and _+=,.@- (no spaces)"),
             '"shop-web"',
         ),
         "SOURCE_IDENTITY": TextRule(
             "kinesis_bridge.E014",
             re.compile(r"[\w+=,.@-]{2,64}", re.ASCII),
-            "must be 2 to 64 characters out of letters, digits and _+=,.@- (no spaces)",
+            _("must be 2 to 64 characters out of letters, digits and _+=,.@- (no spaces)"),
             '"shop"',
         ),
         "REGION": TextRule(
-            "kinesis_bridge.E016", arns.REGION, "is not the name of an AWS region", '"eu-west-1"'
+            "kinesis_bridge.E016", arns.REGION, _("is not the name of an AWS region"), '"eu-west-1"'
         ),
         "PROFILE": TextRule(
             "kinesis_bridge.E019",
             re.compile(r"\S(.*\S)?"),
-            "must be the name of a profile in ~/.aws/config",
+            _("must be the name of a profile in ~/.aws/config"),
             '"shop"',
         ),
     }
@@ -73,13 +74,13 @@ def tag_problems(tags: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     seen: set[str] = set()
     for key, text in tags.items():
         if not (_TAG.fullmatch(key) and 1 <= len(key) <= 128):
-            yield key, "must have a key of 1 to 128 letters, digits, spaces and _.:/=+@-"
+            yield key, _("must have a key of 1 to 128 letters, digits, spaces and _.:/=+@-")
         elif key.lower().startswith("aws:"):
-            yield key, "must not start with aws: (reserved by AWS)"
+            yield key, _("must not start with aws: (reserved by AWS)")
         elif key.lower() in seen:
-            yield key, "is there twice: AWS does not tell upper from lower case in keys"
+            yield key, _("is there twice: AWS does not tell upper from lower case in keys")
         elif not (isinstance(text, str) and _TAG.fullmatch(text) and len(text) <= 256):
-            yield key, "must be at most 256 letters, digits, spaces and _.:/=+@-"
+            yield key, _("must be at most 256 letters, digits, spaces and _.:/=+@-")
         seen.add(key.lower())
 
 
@@ -96,6 +97,18 @@ def is_local_url(url: str) -> bool:
         )
     except ValueError:  # of the port, too
         return False
+
+
+def is_base(given: object) -> bool:
+    """Tell whether it is an absolute URI that ends in "/", to which a name can be added."""
+    if not isinstance(given, str) or not SOURCE.fullmatch(given) or not given.endswith("/"):
+        return False
+    try:
+        parts = urlsplit(given)
+    except ValueError:  # of a bracket that stays open
+        return False
+    is_web = parts.scheme in {"http", "https"}
+    return bool(parts.scheme) and (bool(parts.hostname) or not is_web) and not parts.fragment
 
 
 # By name: the deliveries stand above the settings, and import them.

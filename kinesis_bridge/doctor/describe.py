@@ -9,6 +9,8 @@ from kinesis_bridge import redaction
 from kinesis_bridge.conf.options import KIB
 from kinesis_bridge.diagnosis import explain, explain_named
 from kinesis_bridge.transport import kinesis_client
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 from .check import Found
 
@@ -47,13 +49,24 @@ def describe_stream(stream: StreamConfig, path: Path) -> Found:
         raise explain_named("managed-key-across-accounts", path)
     hint = ""
     if key and not key.endswith(MANAGED_KEY):
-        hint = f"Whoever writes needs kms:GenerateDataKey on {key}: manage.py kinesis_iam --kms-key"
-    return Found(
-        f"{told['StreamARN']} is {status}: {mode.replace('_', '-')}, {told['OpenShardCount']} open"
-        f" shards, {told['RetentionPeriodHours']} hours, records of {limit:,} bytes,"
-        f" {'encrypted with ' + key if key else 'not encrypted'}",
-        hint,
+        hint = Text(
+            _("Whoever writes needs kms:GenerateDataKey on {key}: manage.py kinesis_iam --kms-key"),
+            key=key,
+        )
+    detail = Text(
+        _(
+            "{arn} is {status}: {mode}, {shards} open shards, {hours} hours, records of {limit}"
+            " bytes, {encryption}"
+        ),
+        arn=told["StreamARN"],
+        status=status,
+        mode=mode.replace("_", "-"),
+        shards=told["OpenShardCount"],
+        hours=told["RetentionPeriodHours"],
+        limit=f"{limit:,}",
+        encryption=Text(_("encrypted with {key}"), key=key) if key else Text(_("not encrypted")),
     )
+    return Found(detail, hint)
 
 
 def describe_firehose(stream: StreamConfig, path: Path) -> Found:
@@ -66,7 +79,7 @@ def describe_firehose(stream: StreamConfig, path: Path) -> Found:
         raise explain_named("stream-not-ready", path, status=status)
     if told["DeliveryStreamType"] != "DirectPut":
         raise explain_named("firehose-source", path, status=told["DeliveryStreamType"])
-    return Found(f"{told['DeliveryStreamARN']} is {status}")
+    return Found(Text(_("{arn} is {status}"), arn=told["DeliveryStreamARN"], status=status))
 
 
 def target_of(stream: StreamConfig) -> dict[str, str]:

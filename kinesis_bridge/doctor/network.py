@@ -10,7 +10,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from kinesis_bridge.diagnosis import explain, explain_named
+from kinesis_bridge.diagnosis import explain, explain_named, skew_of
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 from .check import Found
 
@@ -40,9 +42,11 @@ def reach(url: str, path: Path) -> Found:
         if proxy:
             raise explain_named("proxy", path, message=str(error)) from error
         raise _explained(error, host, port, path) from error
-    through = f" through the proxy {host}:{port}" if proxy else ""
-    private = "" if proxy else _kind(address)
-    return Found(f"{url} at {address}{private}{through}, connected in {seconds * 1000:.0f} ms")
+    facts = {"url": url, "address": address, "ms": f"{seconds * 1000:.0f}"}
+    if proxy:
+        template = _("{url} at {address} through the proxy {proxy}, connected in {ms} ms")
+        return Found(Text(template, **facts, proxy=f"{host}:{port}"))
+    return Found(Text(_template(address), **facts))
 
 
 def proxy_of(url: str) -> str | None:
@@ -55,7 +59,7 @@ def proxy_of(url: str) -> str | None:
 def _connect(host: str, port: int, path: Path) -> tuple[str, float]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     error: OSError | None = None
-    for family, kind, protocol, _, target in found:
+    for family, kind, protocol, _name, target in found:
         path.facts["address"] = f"{target[0]}:{port}"
         started = time.monotonic()
         try:
@@ -78,11 +82,13 @@ def _explained(error: OSError, host: str, port: int, path: Path) -> Exception:
     return explain_named("no-route", path, **facts)
 
 
-def _kind(address: str) -> str:
+def _template(address: str) -> str:
     ip = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
     if ip.is_loopback:
-        return " (this machine)"
-    return " (private: a VPC endpoint)" if ip.is_private else ""
+        return _("{url} at {address} (this machine), connected in {ms} ms")
+    if ip.is_private:
+        return _("{url} at {address} (private: a VPC endpoint), connected in {ms} ms")
+    return _("{url} at {address}, connected in {ms} ms")
 
 
 def read_clock(url: str, verify: Any, path: Path) -> Found:
@@ -112,13 +118,19 @@ def read_clock(url: str, verify: Any, path: Path) -> Found:
         # Without a zone where the header says -0000.
         ahead = (datetime.now(UTC) - theirs.replace(tzinfo=theirs.tzinfo or UTC)).total_seconds()
     except ValueError:
-        return Found("not known: the reply has no date", "A proxy may have taken it out.")
-    way = "ahead" if ahead > 0 else "behind"
-    if abs(ahead) > TOLERATED_SECONDS:
-        skew = f": it is {abs(ahead):.0f} seconds {way}"
-        raise explain_named("clock-skew", path, skew=skew)
-    if abs(ahead) > NOTABLE_SECONDS:
         return Found(
-            f"{abs(ahead):.0f} seconds {way} of AWS", "Set it: from 5 minutes AWS refuses."
+            Text(_("not known: the reply has no date")), Text(_("A proxy may have taken it out."))
         )
-    return Found("agrees with AWS's within a minute")
+    if abs(ahead) > TOLERATED_SECONDS:
+        raise explain_named("clock-skew", path, skew=skew_of(ahead))
+    if abs(ahead) > NOTABLE_SECONDS:
+        way = (
+            _("{seconds} seconds ahead of AWS")
+            if ahead > 0
+            else _("{seconds} seconds behind of AWS")
+        )
+        return Found(
+            Text(way, seconds=f"{abs(ahead):.0f}"),
+            Text(_("Set it: from 5 minutes AWS refuses.")),
+        )
+    return Found(Text(_("agrees with AWS's within a minute")))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from kinesis_bridge import iam, redaction
 from kinesis_bridge.diagnosis import Path, explain_named
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 if TYPE_CHECKING:
     from kinesis_bridge.conf import RoleConfig
@@ -29,7 +31,7 @@ def narrowed(
         return error
     allowed = decision == "allowed"
     name = "assume-role-denied-trust" if allowed else "assume-role-denied-identity"
-    said = f"IAM's simulator says of A's policies: {decision}."
+    said = Text(_("IAM's simulator says of A's policies: {decision}."), decision=decision)
     path = Path(hop="assume-role", role=role, caller_arn=caller)
     return explain_named(name, path, message=said)
 

@@ -14,6 +14,8 @@ from kinesis_bridge.exceptions import AwsError
 from kinesis_bridge.proof import impatient, make_records, send_all, was_read_back
 from kinesis_bridge.session import region_of, source_of, temporary_credentials
 from kinesis_bridge.transport import kinesis_client, open_transport
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 from .check import Check, Found
 from .describe import describe_firehose, describe_stream, target_of
@@ -120,11 +122,13 @@ class Way:
         method = credentials.method if credentials else "unknown"
         hint = ""
         if method == "env" and credentials and credentials.token:
-            hint = (
-                "They are temporary, from AWS_SESSION_TOKEN, and end with nobody to renew them: let"
-                " a long-running process use the role of its ECS task, EC2 instance or pod."
+            hint = Text(
+                _(
+                    "They are temporary, from AWS_SESSION_TOKEN, and end with nobody to renew them:"
+                    " let a long-running process use the role of its ECS task, EC2 instance or pod."
+                )
             )
-        return Found(f"{caller} (from {method})", hint)
+        return Found(Text(_("{caller} (from {method})"), caller=caller, method=method), hint)
 
     # The roles
 
@@ -139,11 +143,14 @@ class Way:
         left = (given.expires_at - datetime.now(UTC)).total_seconds()
         hint = ""
         if left < 0.9 * step.duration_seconds:
-            hint = (
-                f"DURATION_SECONDS asks for {step.duration_seconds}; it is renewed in time all the"
-                " same."
+            hint = Text(
+                _("DURATION_SECONDS asks for {duration}; it is renewed in time all the same."),
+                duration=step.duration_seconds,
             )
-        return Found(f"{given.arn}, for {left:.0f} seconds", hint)
+        return Found(
+            Text(_("{session}, for {seconds} seconds"), session=given.arn, seconds=f"{left:.0f}"),
+            hint,
+        )
 
     # The stream
 
@@ -168,31 +175,43 @@ class Way:
                 else "kinesis:DescribeStreamSummary"
             )
             return Found(
-                f"not looked at: the optional {action} is not allowed",
-                "manage.py kinesis_iam --read has it. The next check shows whether it can be"
-                " written to.",
+                Text(_("not looked at: the optional {action} is not allowed"), action=action),
+                Text(
+                    _(
+                        "manage.py kinesis_iam --read has it. The next check shows whether it can"
+                        " be written to."
+                    )
+                ),
             )
 
     def _list_shards(self) -> Found:
         transport = open_transport(self.stream)
         try:
-            return Found(f"{len(transport.shards())} open, as AGGREGATE needs to know")
+            count = len(transport.shards())
+            return Found(Text(_("{count} open, as AGGREGATE needs to know"), count=count))
         finally:
             transport.close()
 
     def _may_write(self) -> Found:
         if self.write:
-            return Found("tried by writing")
+            return Found(Text(_("tried by writing")))
         if self.stream.is_firehose:
-            return Found("not tried: Firehose has no DryRun", "Send a canary: --write")
+            return Found(
+                Text(_("not tried: Firehose has no DryRun")), Text(_("Send a canary: --write"))
+            )
         if get_config().local_aws:
-            return Found("not tried: the emulator has no DryRun", "Send a canary: --write")
+            return Found(
+                Text(_("not tried: the emulator has no DryRun")), Text(_("Send a canary: --write"))
+            )
         from kinesis_bridge.session.assume import BOTO_ERRORS  # noqa: PLC0415 - imports boto3
 
         client = kinesis_client(self.stream)
         shape = client.meta.service_model.operation_model("PutRecords").input_shape
         if shape is None or "DryRun" not in shape.members:
-            return Found("not tried: this boto3 knows no DryRun", "Upgrade boto3, or: --write")
+            return Found(
+                Text(_("not tried: this boto3 knows no DryRun")),
+                Text(_("Upgrade boto3, or: --write")),
+            )
         [record] = make_records(self.stream, CANARY, None, 1)
         try:
             with closing(client), redaction.quiet():
@@ -206,9 +225,12 @@ class Way:
             explained = explain(error, path)
             # "Test your permissions and request inputs with dry run", Kinesis Developer Guide.
             if explained.code == "DryRunOperationException":
-                return Found("kinesis:PutRecords is allowed (DryRun: nothing was written)")
+                return Found(Text(_("kinesis:PutRecords is allowed (DryRun: nothing was written)")))
             raise explained from error
-        return Found("the endpoint knows no DryRun and wrote the canary", "It is no AWS endpoint.")
+        return Found(
+            Text(_("the endpoint knows no DryRun and wrote the canary")),
+            Text(_("It is no AWS endpoint.")),
+        )
 
     def _write(self) -> Found:
         [record] = make_records(self.stream, CANARY, None, 1)
@@ -219,4 +241,5 @@ class Way:
             raise explain_named(
                 "canary-lost", self._path("stream", stream=self.stream), status=where
             )
-        return Found(f"{where}, {'read back' if seen else 'not read back: optional'}")
+        found = _("{place}, read back") if seen else _("{place}, not read back: optional")
+        return Found(Text(found, place=where))

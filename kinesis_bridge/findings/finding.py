@@ -46,7 +46,8 @@ class Finding:
     side: Side
     """Who can mend it."""
     cause: str
-    """What happened and why; ``{names}`` come from :class:`kinesis_bridge.diagnosis.Path`."""
+    """What happened and why, in English and marked to be translated; ``{names}`` come from
+    :class:`kinesis_bridge.diagnosis.Path`."""
     fix: str
     """What to do."""
     error: type[AwsError] = AwsError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kinesis_bridge.exceptions import CredentialsError, EndpointError
+from kinesis_bridge.words import marked as _
 
 from .finding import AWS, Finding
 
@@ -11,8 +12,8 @@ NETWORK: tuple[Finding, ...] = (
         name="dns",
         hops=("network",),
         side="network",
-        cause="The name {host} of {endpoint} cannot be resolved: {message}.",
-        fix=(
+        cause=_("The name {host} of {endpoint} cannot be resolved: {message}."),
+        fix=_(
             "Correct the region {region}. In a private subnet: let the VPC resolve DNS"
             " (enableDnsSupport), and give the interface endpoint its private DNS name."
         ),
@@ -23,8 +24,8 @@ NETWORK: tuple[Finding, ...] = (
         name="refused",
         hops=("network",),
         side="network",
-        cause="{address} refuses the connection to {endpoint}.",
-        fix=(
+        cause=_("{address} refuses the connection to {endpoint}."),
+        fix=_(
             "Nothing listens there: correct AWS_ENDPOINT_URL or endpoint_url, or the proxy's port;"
             " remove them for AWS's own endpoints."
         ),
@@ -35,8 +36,10 @@ NETWORK: tuple[Finding, ...] = (
         name="no-route",
         hops=("network",),
         side="network",
-        cause="{address} of {endpoint} does not answer: packets are lost on the way ({message}).",
-        fix=(
+        cause=_(
+            "{address} of {endpoint} does not answer: packets are lost on the way ({message})."
+        ),
+        fix=_(
             "Open port {port}: the security groups of this machine and of the VPC endpoint, the"
             " network ACLs, and a route out (NAT gateway) where there is no VPC endpoint. Behind a"
             " proxy set HTTPS_PROXY."
@@ -56,8 +59,8 @@ NETWORK: tuple[Finding, ...] = (
         says=r"Signature expired|not yet current|RequestExpired|TooSkewed|time.*too large",
         side="site",
         error=CredentialsError,
-        cause="AWS refused the signature because this machine's clock is wrong{skew}.",
-        fix="Set the clock (chrony, ntpd or systemd-timesyncd): AWS tolerates 5 minutes.",
+        cause=_("AWS refused the signature because this machine's clock is wrong{skew}."),
+        fix=_("Set the clock (chrony, ntpd or systemd-timesyncd): AWS tolerates 5 minutes."),
     ),
     Finding(
         name="wrong-region",
@@ -66,8 +69,10 @@ NETWORK: tuple[Finding, ...] = (
         says=r"scoped to a valid region",
         side="site",
         error=EndpointError,
-        cause="The request was signed for region {region} and reached another one at {endpoint}.",
-        fix="Set REGION of the stream (KINESIS_REGION) to the region that the stream is in.",
+        cause=_(
+            "The request was signed for region {region} and reached another one at {endpoint}."
+        ),
+        fix=_("Set REGION of the stream (KINESIS_REGION) to the region that the stream is in."),
     ),
     Finding(
         name="no-region",
@@ -75,8 +80,10 @@ NETWORK: tuple[Finding, ...] = (
         codes=("NoRegionError", "InvalidRegionError", "UnknownRegionError"),
         side="site",
         error=EndpointError,
-        cause="No AWS region is known for this call.",
-        fix="Set REGION of the stream (KINESIS_REGION=eu-west-1), or AWS_REGION for the process.",
+        cause=_("No AWS region is known for this call."),
+        fix=_(
+            "Set REGION of the stream (KINESIS_REGION=eu-west-1), or AWS_REGION for the process."
+        ),
     ),
     Finding(
         name="tls",
@@ -84,8 +91,8 @@ NETWORK: tuple[Finding, ...] = (
         codes=("SSLError",),
         side="network",
         error=EndpointError,
-        cause="No trusted TLS connection to {endpoint}: {message}",
-        fix="Name your proxy's certificate authority in AWS_CA_BUNDLE.",
+        cause=_("No trusted TLS connection to {endpoint}: {message}"),
+        fix=_("Name your proxy's certificate authority in AWS_CA_BUNDLE."),
     ),
     Finding(
         name="proxy",
@@ -94,8 +101,8 @@ NETWORK: tuple[Finding, ...] = (
         side="network",
         error=EndpointError,
         retryable=True,
-        cause="The proxy on the way to {endpoint} does not answer.",
-        fix="Correct HTTPS_PROXY, or exempt AWS in NO_PROXY.",
+        cause=_("The proxy on the way to {endpoint} does not answer."),
+        fix=_("Correct HTTPS_PROXY, or exempt AWS in NO_PROXY."),
     ),
     Finding(
         name="unreachable",
@@ -104,8 +111,8 @@ NETWORK: tuple[Finding, ...] = (
         side="network",
         error=EndpointError,
         retryable=True,
-        cause="{endpoint} cannot be reached.",
-        fix=(
+        cause=_("{endpoint} cannot be reached."),
+        fix=_(
             "Check the name of region {region}, DNS, the route out (NAT gateway or VPC endpoint),"
             " security groups on port 443, and HTTPS_PROXY."
         ),
@@ -118,8 +125,10 @@ NETWORK: tuple[Finding, ...] = (
         side="network",
         error=EndpointError,
         retryable=True,
-        cause="{endpoint} took the request and gave no whole answer.",
-        fix="It is retried by itself. If it lasts, look for a proxy or firewall that cuts it off.",
+        cause=_("{endpoint} took the request and gave no whole answer."),
+        fix=_(
+            "It is retried by itself. If it lasts, look for a proxy or firewall that cuts it off."
+        ),
     ),
     Finding(
         name="aws-down",
@@ -129,7 +138,7 @@ NETWORK: tuple[Finding, ...] = (
         side="network",
         error=EndpointError,
         retryable=True,
-        cause="{endpoint} fails on its own side: {message}",
-        fix="It is retried by itself. If it lasts, see the AWS Health Dashboard.",
+        cause=_("{endpoint} fails on its own side: {message}"),
+        fix=_("It is retried by itself. If it lasts, see the AWS Health Dashboard."),
     ),
 )  # fmt: skip

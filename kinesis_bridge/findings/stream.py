@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kinesis_bridge.exceptions import CredentialsError, StreamError, ThrottledError
+from kinesis_bridge.words import marked as _
 
 from .finding import DENIED, EXPIRED, EXPLICITLY, THROTTLED, Finding
 
@@ -14,8 +15,8 @@ STREAM: tuple[Finding, ...] = (
         side="site",
         error=CredentialsError,
         retryable=True,
-        cause="The session of {role} has expired, and a fresh one was refused as well.",
-        fix="Check this machine's clock; revoked sessions of the role end the same way.",
+        cause=_("The session of {role} has expired, and a fresh one was refused as well."),
+        fix=_("Check this machine's clock; revoked sessions of the role end the same way."),
     ),
     Finding(
         name="session-invalid",
@@ -25,8 +26,10 @@ STREAM: tuple[Finding, ...] = (
                "MissingAuthenticationTokenException"),
         side="account B",
         error=CredentialsError,
-        cause="Kinesis does not accept the credentials of {role}.",
-        fix="Check that the role still exists, and that region {region} is enabled in its account.",
+        cause=_("Kinesis does not accept the credentials of {role}."),
+        fix=_(
+            "Check that the role still exists, and that region {region} is enabled in its account."
+        ),
     ),
     Finding(
         name="stream-missing",
@@ -34,8 +37,8 @@ STREAM: tuple[Finding, ...] = (
         codes=("ResourceNotFoundException",),
         side="account B",
         error=StreamError,
-        cause="There is no stream {stream} in {account_b}, region {region}.",
-        fix=(
+        cause=_("There is no stream {stream} in {account_b}, region {region}."),
+        fix=_(
             "Correct STREAM (KINESIS_STREAM) or REGION (KINESIS_REGION), or have the stream made in"
             " account B: aws kinesis create-stream --stream-name {stream_name} --region {region}"
             " --stream-mode-details StreamMode=ON_DEMAND"
@@ -48,8 +51,8 @@ STREAM: tuple[Finding, ...] = (
         says=r"(service|resource) control policy",
         side="account B",
         error=StreamError,
-        cause="An AWS Organization forbids {role} to do this on stream {stream}: {message}",
-        fix=(
+        cause=_("An AWS Organization forbids {role} to do this on stream {stream}: {message}"),
+        fix=_(
             "Ask who manages the organization's service and resource control policies to allow it:"
             " an account's own policies cannot overrule them."
         ),
@@ -61,8 +64,8 @@ STREAM: tuple[Finding, ...] = (
         says=r"VPC endpoint policy",
         side="network",
         error=StreamError,
-        cause="The policy of the VPC endpoint for Kinesis keeps {role} from stream {stream}.",
-        fix=(
+        cause=_("The policy of the VPC endpoint for Kinesis keeps {role} from stream {stream}."),
+        fix=_(
             "In the endpoint's policy (VPC console of account A, Endpoints) allow what the document"
             " below allows."
         ),
@@ -75,8 +78,8 @@ STREAM: tuple[Finding, ...] = (
         says=r"session policy",
         side="site",
         error=StreamError,
-        cause="SESSION_POLICY of {role} does not allow this on stream {stream}.",
-        fix="Let the setting SESSION_POLICY allow what the document below allows, or remove it.",
+        cause=_("SESSION_POLICY of {role} does not allow this on stream {stream}."),
+        fix=_("Let the setting SESSION_POLICY allow what the document below allows, or remove it."),
         documents=("permission",),
     ),
     Finding(
@@ -86,8 +89,10 @@ STREAM: tuple[Finding, ...] = (
         says=r"permissions boundary",
         side="account B",
         error=StreamError,
-        cause="The permissions boundary of {role} does not allow this on stream {stream}.",
-        fix="In {account_b} let the boundary of {role_arn} allow what the document below allows.",
+        cause=_("The permissions boundary of {role} does not allow this on stream {stream}."),
+        fix=_(
+            "In {account_b} let the boundary of {role_arn} allow what the document below allows."
+        ),
         documents=("permission",),
     ),
     Finding(
@@ -97,8 +102,10 @@ STREAM: tuple[Finding, ...] = (
         says=EXPLICITLY,
         side="account B",
         error=StreamError,
-        cause="A policy denies {role} this explicitly on stream {stream}: {message}",
-        fix="In {account_b} remove the Deny from the policy that is named: no Allow overrules it.",
+        cause=_("A policy denies {role} this explicitly on stream {stream}: {message}"),
+        fix=_(
+            "In {account_b} remove the Deny from the policy that is named: no Allow overrules it."
+        ),
     ),
     Finding(
         name="stream-denied-caller",
@@ -107,8 +114,8 @@ STREAM: tuple[Finding, ...] = (
         without_role=True,
         side="account B",
         error=StreamError,
-        cause="{caller} may not do this on stream {stream} in region {region}; ROLE is not set.",
-        fix=(
+        cause=_("{caller} may not do this on stream {stream} in region {region}; ROLE is not set."),
+        fix=_(
             "Two documents must allow it: in {account_a} the identity policy of {principal}, and in"
             " {account_b} the stream's resource policy. For a stream of the site's own account the"
             " first is enough. Or set ROLE."
@@ -121,8 +128,8 @@ STREAM: tuple[Finding, ...] = (
         codes=DENIED,
         side="account B",
         error=StreamError,
-        cause="{role} may not do this on stream {stream} in region {region}.",
-        fix="Attach the permission policy below to {role_arn} in {account_b}.",
+        cause=_("{role} may not do this on stream {stream} in region {region}."),
+        fix=_("Attach the permission policy below to {role_arn} in {account_b}."),
         documents=("permission",),
     ),
     Finding(
@@ -131,8 +138,8 @@ STREAM: tuple[Finding, ...] = (
         codes=("KMSAccessDeniedException",),
         side="account B",
         error=StreamError,
-        cause="{role} may not use the KMS key that encrypts stream {stream}: {message}",
-        fix=(
+        cause=_("{role} may not use the KMS key that encrypts stream {stream}: {message}"),
+        fix=_(
             "In account B add the statement below to the key's policy, and allow {role_arn}"
             " kms:GenerateDataKey in its own permission policy: manage.py kinesis_iam --kms-key"
             " with the key's ARN prints it."
@@ -146,8 +153,8 @@ STREAM: tuple[Finding, ...] = (
                "KMSOptInRequired"),
         side="account B",
         error=StreamError,
-        cause="The KMS key that encrypts stream {stream} cannot be used: {message}",
-        fix=(
+        cause=_("The KMS key that encrypts stream {stream} cannot be used: {message}"),
+        fix=_(
             "In {account_b} enable the key (aws kms enable-key --key-id KEY), or cancel its"
             " deletion, or encrypt the stream with another one."
         ),
@@ -160,8 +167,8 @@ STREAM: tuple[Finding, ...] = (
         side="account B",
         error=ThrottledError,
         retryable=True,
-        cause="AWS throttles: {message}",
-        fix=(
+        cause=_("AWS throttles: {message}"),
+        fix=_(
             "It is retried by itself. If it lasts, add shards to {stream} or make it on-demand; one"
             " shard takes 1 MB/s and 1,000 records/s."
         ),
@@ -173,8 +180,8 @@ STREAM: tuple[Finding, ...] = (
                "ParamValidationError"),
         side="site",
         error=StreamError,
-        cause="Kinesis finds the request invalid: {message}",
-        fix=(
+        cause=_("Kinesis finds the request invalid: {message}"),
+        fix=_(
             'Set OPTIONS["MAX_RECORD_BYTES"] and OPTIONS["MAX_REQUEST_BYTES"] to what the stream'
             " takes."
         ),
@@ -184,8 +191,8 @@ STREAM: tuple[Finding, ...] = (
         hops=("stream",),
         side="account B",
         error=StreamError,
-        cause="Stream {stream} in {account_b} is {status}: it takes no records now.",
-        fix=(
+        cause=_("Stream {stream} in {account_b} is {status}: it takes no records now."),
+        fix=_(
             "Wait until it is ACTIVE, or have it made again: aws kinesis describe-stream-summary"
             " --stream-name {stream_name} --region {region}"
         ),
@@ -196,22 +203,24 @@ STREAM: tuple[Finding, ...] = (
         hops=("stream",),
         side="account B",
         error=StreamError,
-        cause=(
+        cause=_(
             "Firehose stream {stream} takes its records from a source ({status}) and none from a"
             " producer."
         ),
-        fix="Have a Firehose stream made whose source is Direct PUT, and name its ARN in STREAM.",
+        fix=_(
+            "Have a Firehose stream made whose source is Direct PUT, and name its ARN in STREAM."
+        ),
     ),
     Finding(
         name="record-limit",
         hops=("stream",),
         side="site",
         error=StreamError,
-        cause=(
+        cause=_(
             'Stream {stream} takes records of {limit} bytes, and OPTIONS["MAX_RECORD_BYTES"] lets'
             " {wanted} through: larger ones would become dead letters."
         ),
-        fix=(
+        fix=_(
             'Set OPTIONS["MAX_RECORD_BYTES"] to {limit}, or in {account_b}: aws kinesis'
             " update-max-record-size --stream-arn {stream_arn} --max-record-size-in-ki-b {kib}"
         ),
@@ -221,11 +230,11 @@ STREAM: tuple[Finding, ...] = (
         hops=("stream",),
         side="account B",
         error=StreamError,
-        cause=(
+        cause=_(
             "Stream {stream} distributes its records over the shards by itself (AUTO), whatever"
             " their partition keys: consumers do not get the events of one key in order."
         ),
-        fix=(
+        fix=_(
             "In {account_b}: aws kinesis update-stream-record-distribution-strategy --stream-arn"
             " {stream_arn} --record-distribution-strategy USER_PARTITION_KEY. If order does not"
             ' matter, set OPTIONS["ORDERING"] to "relaxed", and no AGGREGATE="shard".'
@@ -236,11 +245,11 @@ STREAM: tuple[Finding, ...] = (
         hops=("stream",),
         side="account B",
         error=StreamError,
-        cause=(
+        cause=_(
             "Stream {stream} is encrypted with the AWS managed key alias/aws/kinesis, which no"
             " other account may use, and {role} is of another account."
         ),
-        fix=(
+        fix=_(
             "In {account_b} encrypt the stream with a customer managed key and allow {role_arn}"
             " kms:GenerateDataKey in the key's policy; or write through a role of {account_b}"
             " (ROLE)."
@@ -251,9 +260,9 @@ STREAM: tuple[Finding, ...] = (
         hops=("stream",),
         side="account B",
         error=StreamError,
-        cause=(
+        cause=_(
             "Stream {stream} acknowledged the canary record as {status}, and does not give it back."
         ),
-        fix="Look at the consumers, and at `manage.py kinesis_tail`: another record is there.",
+        fix=_("Look at the consumers, and at `manage.py kinesis_tail`: another record is there."),
     ),
 )  # fmt: skip

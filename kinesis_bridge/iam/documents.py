@@ -32,19 +32,27 @@ DECRYPT_ACTION = "kms:Decrypt"
 UNKNOWN_PRINCIPAL = "arn:aws:iam::111111111111:role/REPLACE-WITH-THE-SITES-OWN-ROLE"
 
 
-def identity_policy(role: RoleConfig) -> Document:
-    """Account A: what the site's own role or user must be allowed."""
+def identity_policy(role: RoleConfig, *, tags: bool = False) -> Document:
+    """Account A: what the site's own role or user must be allowed.
+
+    `tags`: also to pass session tags that are none of the role's settings. Those of EKS Pod
+    Identity go along with each AssumeRole ("Grant Pods access to AWS resources based on tags",
+    Amazon EKS User Guide).
+    """
     arn = _literally(role.role_arn)
-    return document([_statement("AssumeTheBridgeRole", _assume_actions(role), arn)])
+    return document([_statement("AssumeTheBridgeRole", _assume_actions(role, tags=tags), arn)])
 
 
-def trust_policy(role: RoleConfig, principal: str) -> Document:
-    """Account B: who may become the role. `principal` is the exact ARN of A's role or user."""
+def trust_policy(role: RoleConfig, principal: str, *, tags: bool = False) -> Document:
+    """Account B: who may become the role. `principal` is the exact ARN of A's role or user.
+
+    `tags` as in :func:`identity_policy`.
+    """
     statement = {
         "Sid": "LetTheSiteAssumeThisRole",
         "Effect": "Allow",
         "Principal": {"AWS": principal},
-        "Action": _assume_actions(role),
+        "Action": _assume_actions(role, tags=tags),
     }
     if role.external_id:
         statement["Condition"] = {
@@ -158,11 +166,11 @@ def principal_of(caller_arn: str) -> str:
     return prefix.replace(":sts:", ":iam:") + ":role/" + rest.split("/", 1)[0]
 
 
-def _assume_actions(role: RoleConfig) -> str | list[str]:
+def _assume_actions(role: RoleConfig, *, tags: bool) -> str | list[str]:
     actions = ["sts:AssumeRole"]
     if role.source_identity:
         actions.append("sts:SetSourceIdentity")
-    if role.tags:
+    if role.tags or tags:
         actions.append("sts:TagSession")
     return actions if len(actions) > 1 else actions[0]
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from kinesis_bridge.exceptions import PolicyError
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 from .advice import check_key, check_text, warnings_of
 from .documents import (
@@ -83,11 +85,13 @@ def make_grants(
     kms_key: str | None = None,
     without_role: bool = False,
     unused_roles: bool = False,
+    session_tags: bool = False,
 ) -> Grants:
     """Make every document that `targets` need; the first of them is the main one.
 
     `principal` has passed :func:`~.principals.check_principal`. `without_role`: resource policies
     in place of roles. `unused_roles`: the settings' roles that serve none of `targets`, too.
+    `session_tags`: the principal's credentials bring tags of their own, as EKS Pod Identity's do.
     Raises PolicyError for what no document can say.
     """
     targets = list(targets)
@@ -100,10 +104,10 @@ def make_grants(
         if role is None:
             direct.append(target)
         else:
-            assumed += _draft(config, role, principal, drafts).values()
+            assumed += _draft(config, role, principal, drafts, session_tags).values()
             drafts[role.role_arn].streams.append(target)
     for role in config.roles.values() if unused_roles else ():
-        assumed += _draft(config, role, principal, drafts).values()
+        assumed += _draft(config, role, principal, drafts, session_tags).values()
     roles = [_role(draft, read, kms_key) for draft in drafts.values()]
     resources = {target.arn: _resource(target, principal, read) for target in direct}
     if direct:
@@ -133,7 +137,11 @@ def make_grants(
 
 
 def _draft(
-    config: BridgeConfig, role: RoleConfig, principal: str, drafts: dict[str, _Draft]
+    config: BridgeConfig,
+    role: RoleConfig,
+    principal: str,
+    drafts: dict[str, _Draft],
+    session_tags: bool,
 ) -> dict[str, Document]:
     """Note the roles on the way to `role`; return what A's policy says of the first, by its ARN."""
     way = [role]
@@ -152,8 +160,9 @@ def _draft(
         draft = drafts.setdefault(step.role_arn, _Draft(config=step))
         draft.seconds = max(draft.seconds, step.duration_seconds)
         trusted = before.config.role_arn if before else principal
-        draft.trust += trust_policy(asked, trusted)["Statement"]
-        [statement] = identity_policy(asked)["Statement"]
+        # Tags of Pod Identity are transitive: each role of the chain gets them.
+        draft.trust += trust_policy(asked, trusted, tags=session_tags)["Statement"]
+        [statement] = identity_policy(asked, tags=session_tags)["Statement"]
         if before:
             before.following.append(statement)
         else:
@@ -181,8 +190,13 @@ def _role(draft: _Draft, read: bool, kms_key: str | None) -> Role:
 def _resource(target: Target, principal: str, read: bool) -> Resource:
     if target.stream.is_firehose:
         raise PolicyError(
-            f'STREAMS["{target.stream.alias}"] is a Firehose stream, and Firehose has no resource'
-            " policies: another account writes to it through a role (ROLE)."
+            Text(
+                _(
+                    "{stream} is a Firehose stream, and Firehose has no resource policies: another"
+                    " account writes to it through a role (ROLE)."
+                ),
+                stream=f'STREAMS["{target.stream.alias}"]',
+            )
         )
     policy = resource_policy(target.arn, principal, read=read, list_shards=target.lists_shards)
     return Resource(arn=target.arn, policy=policy)

@@ -10,6 +10,8 @@ import json
 from typing import TYPE_CHECKING
 
 from kinesis_bridge.exceptions import PolicyError
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 from .parts import Role, Site
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 TRUST = 2048
 TRUST_AT_MOST = 8192
 """As far as the owner of an account can have the quota of trust policies raised."""
-INLINE = {"role": 10240, "user": 2048}
+INLINE = {_("role"): 10240, _("user"): 2048}
 MANAGED = 6144
 
 
@@ -45,17 +47,33 @@ def size_of(document: Document) -> int:
 
 def _trust(role: Role) -> Iterator[str]:
     size = size_of(role.trust)
-    where = f"Account {role.account}: the trust policy of role {role.name} has {size:,} characters"
     if size > TRUST_AT_MOST:
         raise PolicyError(
-            f"{where}, and IAM takes at most {TRUST_AT_MOST:,}: too many aliases or roles lead to"
-            " it. Give some of them a role of their own."
+            Text(
+                _(
+                    "Account {account}: the trust policy of role {role} has {size} characters, and"
+                    " IAM takes at most {limit}: too many aliases or roles lead to it. Give some of"
+                    " them a role of their own."
+                ),
+                account=role.account,
+                role=role.name,
+                size=f"{size:,}",
+                limit=f"{TRUST_AT_MOST:,}",
+            )
         )
     if size > TRUST:
-        yield (
-            f"{where}, and IAM takes {TRUST:,} unless the account has a higher quota: first have"
-            f' "Role trust policy length" (Service Quotas, IAM) raised, to {TRUST_AT_MOST:,} at'
-            " most, or give some aliases a role of their own."
+        yield Text(
+            _(
+                "Account {account}: the trust policy of role {role} has {size} characters, and IAM"
+                " takes {limit} unless the account has a higher quota: first have"
+                ' "Role trust policy length" (Service Quotas, IAM) raised, to {most} at most, or'
+                " give some aliases a role of their own."
+            ),
+            account=role.account,
+            role=role.name,
+            size=f"{size:,}",
+            limit=f"{TRUST:,}",
+            most=f"{TRUST_AT_MOST:,}",
         )
 
 
@@ -64,14 +82,24 @@ def _inline(account: str, kind: str, name: str, document: Document | None) -> No
     size = size_of(document) if document else 0
     if size > limit:
         advice = (
-            "let the site run as a role, which may have 10,240"
+            _("let the site run as a role, which may have 10,240")
             if kind == "user"
-            else "spread streams over several roles"
+            else _("spread streams over several roles")
         )
         raise PolicyError(
-            f"Account {account}: the policy of {kind} {name} has {size:,} characters, and IAM takes"
-            f" {limit:,} for all inline policies of a {kind} together: {advice}, or choose one"
-            " stream with --stream."
+            Text(
+                _(
+                    "Account {account}: the policy of {kind} {name} has {size} characters, and IAM"
+                    " takes {limit} for all inline policies of a {kind} together: {advice}, or"
+                    " choose one stream with --stream."
+                ),
+                account=account,
+                kind=Text(kind),
+                name=name,
+                size=f"{size:,}",
+                limit=f"{limit:,}",
+                advice=Text(advice),
+            )
         )
 
 
@@ -79,7 +107,14 @@ def _managed(site: Site) -> None:
     size = size_of(site.policy)
     if size > MANAGED:
         raise PolicyError(
-            f"Account {site.account}: the managed policy for the site has {size:,} characters, and"
-            f" IAM takes {MANAGED:,}: name the site's own role with --principal, which may have"
-            " 10,240, or choose one stream with --stream."
+            Text(
+                _(
+                    "Account {account}: the managed policy for the site has {size} characters, and"
+                    " IAM takes {limit}: name the site's own role with --principal, which may have"
+                    " 10,240, or choose one stream with --stream."
+                ),
+                account=site.account,
+                size=f"{size:,}",
+                limit=f"{MANAGED:,}",
+            )
         )

@@ -11,6 +11,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from kinesis_bridge.exceptions import PolicyError
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 from .parts import Part, Role, Site
 
@@ -86,13 +88,28 @@ def _circle(left: list[Part]) -> PolicyError:
     if len(circle) == 1:
         role = roles[circle[0]]
         return PolicyError(
-            f'ROLES["{role.config.alias}"] is {role.arn}, and its trust policy would have to name'
-            " that role itself: the site runs as it, or it goes through itself (VIA). A role that"
-            " the site has already needs no assuming: leave it out (ROLE or VIA: None)."
+            Text(
+                _(
+                    "{role} is {arn}, and its trust policy would have to name that role itself: the"
+                    " site runs as it, or it goes through itself (VIA). A role that the site has"
+                    " already needs no assuming: leave it out (ROLE or VIA: None)."
+                ),
+                role=f'ROLES["{role.config.alias}"]',
+                arn=role.arn,
+            )
         )
-    names = " trusts ".join([*circle, circle[0]])
+    names: str = circle[0]
+    for arn in [*circle[1:], circle[0]]:
+        names = Text(_("{role} trusts {trusted}"), role=names, trusted=arn)
     aliases = ", ".join(f'ROLES["{roles[arn].config.alias}"]' for arn in circle)
     return PolicyError(
-        f"The roles of {aliases} trust each other in a circle ({names}), and IAM makes none before"
-        " those that it trusts. Change VIA so that each role is reached from one side only."
+        Text(
+            _(
+                "The roles of {aliases} trust each other in a circle ({names}), and IAM makes none"
+                " before those that it trusts. Change VIA so that each role is reached from one"
+                " side only."
+            ),
+            aliases=aliases,
+            names=names,
+        )
     )

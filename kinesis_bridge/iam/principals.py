@@ -6,6 +6,8 @@ import re
 
 from kinesis_bridge import arns
 from kinesis_bridge.exceptions import PolicyError
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 from .documents import principal_of
 
@@ -24,38 +26,67 @@ def check_principal(caller: str, *, given: bool, partition: str) -> tuple[str, l
     """
     arn = arns.parse(caller)
     if arn is None or arn.service not in {"iam", "sts"} or arn.region:
-        wild = " (a wildcard would let anyone in)" if "*" in caller or "?" in caller else ""
-        raise PolicyError(
-            f"The principal must be the ARN of a role or user, not {caller!r}{wild}: {EXAMPLE}"
-        )
+        raise PolicyError(_unnamed(caller, _(" (a wildcard would let anyone in)")))
     if arn.partition != partition:
         raise PolicyError(
-            f"The principal {caller} is in the partition {arn.partition}, the role or stream in"
-            f" {partition}: IAM trusts nobody across partitions."
+            Text(
+                _(
+                    "The principal {caller} is in the partition {its}, the role or stream in"
+                    " {partition}: IAM trusts nobody across partitions."
+                ),
+                caller=caller,
+                its=arn.partition,
+                partition=partition,
+            )
         )
     if arn.resource == "root":
         if given and arn.service == "iam":
             return caller, []
         raise PolicyError(
-            f"The caller is the root user of account {arn.account}, who can assume no role. Let the"
-            f" site run as a role or a user of IAM, and name it: {EXAMPLE}"
+            Text(
+                _(
+                    "The caller is the root user of account {account}, who can assume no role. Let"
+                    " the site run as a role or a user of IAM, and name it: {example}"
+                ),
+                account=arn.account,
+                example=EXAMPLE,
+            )
         )
     if arn.resource.startswith("federated-user/"):
         raise PolicyError(
-            f"{caller} is a federated user (GetFederationToken), who may not call AssumeRole. Let"
-            f" the site run as a role or a user of IAM, and name it: {EXAMPLE}"
+            Text(
+                _(
+                    "{caller} is a federated user (GetFederationToken), who may not call"
+                    " AssumeRole. Let the site run as a role or a user of IAM, and name it:"
+                    " {example}"
+                ),
+                caller=caller,
+                example=EXAMPLE,
+            )
         )
     session = _SESSION.fullmatch(arn.resource) if arn.service == "sts" else None
     if session:
         named = principal_of(caller)
-        warning = (
-            f"{caller} is a session of the role {session['role']}. Its ARN leaves out the role's"
-            f" path: if it has one, {named} is wrong; give the role's ARN with --principal."
+        warning = Text(
+            _(
+                "{caller} is a session of the role {role}. Its ARN leaves out the role's path: if"
+                " it has one, {named} is wrong; give the role's ARN with --principal."
+            ),
+            caller=caller,
+            role=session["role"],
+            named=named,
         )
         return named, [warning]
     if arn.service != "iam" or not _NAMED.fullmatch(arn.resource):
-        wild = " (a wildcard names nobody in a trust policy)" if re.search("[*?]", caller) else ""
-        raise PolicyError(
-            f"The principal must be the ARN of a role or user, not {caller!r}{wild}: {EXAMPLE}"
-        )
+        raise PolicyError(_unnamed(caller, _(" (a wildcard names nobody in a trust policy)")))
     return caller, []
+
+
+def _unnamed(caller: str, wild: str) -> Text:
+    """Say what a principal must be; `wild`: what is wrong with a wildcard, where there is one."""
+    return Text(
+        _("The principal must be the ARN of a role or user, not {caller}{wild}: {example}"),
+        caller=repr(caller),
+        wild=Text(wild) if re.search("[*?]", caller) else "",
+        example=EXAMPLE,
+    )

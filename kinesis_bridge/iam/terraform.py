@@ -12,6 +12,8 @@ import re
 from typing import TYPE_CHECKING
 
 from kinesis_bridge.exceptions import PolicyError
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 from .parts import POLICY_NAME, Resource, Role
 
@@ -189,7 +191,13 @@ def quoted(text: str) -> str:
     """Return `text` as a string of HCL that means just that; raise PolicyError where none can."""
     if "&{" in text:
         raise PolicyError(
-            f"aws_iam_policy_document reads &{{ as a variable of IAM: {text!r} cannot be said in"
-            " Terraform; use another --format."
+            Text(
+                _(
+                    "aws_iam_policy_document reads {sign} as a variable of IAM: {text} cannot be"
+                    " said in Terraform; use another --format."
+                ),
+                sign="&{",
+                text=repr(text),
+            )
         )
     return re.sub(r"([$%])(?=\{)", r"\1\1", json.dumps(text, ensure_ascii=False))

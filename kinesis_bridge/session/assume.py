@@ -222,6 +222,7 @@ class _Assume:
             role=self._role.alias,
             role_arn=self._role.role_arn,
             expires_at=expires_at,
+            session_arn=answer["AssumedRoleUser"]["Arn"],
         )
         return {
             "access_key": credentials["AccessKeyId"],

@@ -5,9 +5,12 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext
+
 from kinesis_bridge.conf import get_config
 from kinesis_bridge.management.output import BridgeCommand
 from kinesis_bridge.session import temporary_credentials
+from kinesis_bridge.words import marked as _
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -18,19 +21,21 @@ if TYPE_CHECKING:
 class Command(BridgeCommand):
     """Assumes a role of the settings as the site does, and prints what AWS gave for it."""
 
-    help = (
+    help = _(
         "Assume a role of KINESIS_BRIDGE['ROLES'] and print its temporary credentials:"
         ' eval "$(manage.py kinesis_assume_role ROLE)"'
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("role", metavar="ROLE", help="Alias of a role of the settings.")
+        parser.add_argument(
+            "role", metavar="ROLE", help=gettext("Alias of a role of the settings.")
+        )
         parser.add_argument(
             "--format",
             choices=("env", "json"),
             default="env",
-            help="env: for a POSIX shell; json: as aws sts assume-role prints it.",
+            help=gettext("env: for a POSIX shell; json: as aws sts assume-role prints it."),
         )
 
     def run(self, **options: Any) -> dict[str, Any] | None:

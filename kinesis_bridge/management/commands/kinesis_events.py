@@ -5,36 +5,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
+from django.utils.translation import gettext
 from rich.table import Table
 
 from kinesis_bridge.contract.asyncapi import document
 from kinesis_bridge.contract.coverage import coverage
-from kinesis_bridge.contract.schema import DIALECT, messages
+from kinesis_bridge.contract.schema import DIALECT, messages, versioned_data
 from kinesis_bridge.management.output import BridgeCommand
 from kinesis_bridge.management.tables import shown
+from kinesis_bridge.words import Text, translated
+from kinesis_bridge.words import marked as _
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
     from kinesis_bridge.contract.coverage import Coverage
 
-NONE = "No model is declared{}: nothing is published by itself. See @publishes in the README."
-
 
 class Command(BridgeCommand):
     """Reads the declarations; changes nothing."""
 
-    help = "List every declared event: its fields, its stream, which writes have it and which not."
+    help = _(
+        "List every declared event: its fields, its stream, which writes have it and which not."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--stream", help="Alias of one stream; default: all.")
+        parser.add_argument("--stream", help=gettext("Alias of one stream; default: all."))
         parser.add_argument(
             "--schema",
             nargs="?",
             const="",
             metavar="TYPE",
-            help="Print an AsyncAPI 3 document, or the JSON Schema of one type of event.",
+            help=gettext(
+                "Print an AsyncAPI 3 document, or the JSON Schema of one type of event; of a"
+                " versioned one without the change (shop.order.v2) that of its data alone."
+            ),
         )
 
     def run(self, **options: Any) -> dict[str, Any] | None:
@@ -47,18 +53,37 @@ class Command(BridgeCommand):
             for one in found:
                 self.console.print(table(one), highlight=False)
             if not found:
-                of_stream = "" if stream is None else f" for stream {shown(stream)}"
-                self.console.print(NONE.format(of_stream), highlight=False, soft_wrap=True)
+                self.console.print(none_declared(stream), highlight=False, soft_wrap=True)
         return {"events": [one.as_dict() for one in found]}
+
+
+def none_declared(stream: str | None) -> str:
+    """Return what is said where there is nothing to list."""
+    if stream is None:
+        return gettext(
+            "No model is declared: nothing is published by itself. See @publishes in the README."
+        )
+    return gettext(
+        "No model is declared for stream %(stream)s: nothing is published by itself. See @publishes"
+        " in the README."
+    ) % {"stream": shown(stream)}
 
 
 def schema(wanted: str, stream: str | None) -> dict[str, Any]:
     """Return the JSON Schema of one type; raise CommandError naming the types there are."""
     found = list(messages(stream))
     schemas = [message.schema for message in found if message.type == wanted]
+    if not schemas and (data := versioned_data(wanted)) is not None:
+        return {"$schema": DIALECT, **data}
     if not schemas:
-        there = ", ".join(dict.fromkeys(message.type for message in found)) or "none"
-        raise CommandError(f"No event of type {wanted!r} is declared; there are: {there}.")
+        there = ", ".join(dict.fromkeys(message.type for message in found)) or Text(_("none"))
+        raise CommandError(
+            Text(
+                _("No event of type {type} is declared; there are: {there}."),
+                type=repr(wanted),
+                there=there,
+            )
+        )
     # One type on two streams may be written in two ways.
     differ = any(one != schemas[0] for one in schemas)
     return {"$schema": DIALECT, **({"anyOf": schemas} if differ else schemas[0])}
@@ -76,16 +101,20 @@ def table(one: Coverage) -> Table:
     )
     rows.add_column(no_wrap=True)
     rows.add_column(overflow="fold")
-    rows.add_row("events", shown(", ".join(one.types)))
-    rows.add_row("stream", f"{shown(one.stream)}, by key {shown(one.key)}")
-    rows.add_row("fields", shown(", ".join(one.fields)))
-    rows.add_row("database", f"{shown(one.database)} ({one.vendor}), seen by {one.capture}")
-    rows.add_row("[green]captured[/green]", lines(one.captured))
-    rows.add_row("[red]not captured[/red]", lines(one.not_captured))
+    names = {"stream": shown(one.stream), "key": shown(one.key)}
+    seen = {"database": shown(one.database), "vendor": one.vendor, "how": one.capture}
+    by_key = gettext("%(stream)s, by key %(key)s") % names
+    database = gettext("%(database)s (%(vendor)s), seen by %(how)s") % seen
+    rows.add_row(gettext("events"), shown(", ".join(one.types)))
+    rows.add_row(gettext("stream"), by_key)
+    rows.add_row(gettext("fields"), shown(", ".join(one.fields)) or gettext("none are named"))
+    rows.add_row(gettext("database"), database)
+    rows.add_row(gettext("[green]captured[/green]"), lines(one.captured))
+    rows.add_row(gettext("[red]not captured[/red]"), lines(one.not_captured))
     rows.add_row()
     return rows
 
 
 def lines(texts: tuple[str, ...]) -> str:
     """Return them for the console, each on a line of its own."""
-    return "\n".join(map(shown, texts))
+    return "\n".join(shown(translated(text)) for text in texts)

@@ -8,10 +8,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
+from django.utils.translation import gettext
+from rich.cells import cell_len, set_cell_size
 
 from kinesis_bridge.conf import get_config
 from kinesis_bridge.local import LOOPBACK, SITE_ACCOUNT, Emulator
 from kinesis_bridge.management.output import BridgeCommand
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -20,19 +24,29 @@ if TYPE_CHECKING:
 class Command(BridgeCommand):
     """Runs until Ctrl-C or SIGTERM."""
 
-    help = "Run the AWS emulator with both accounts, the roles and the streams of the settings."
+    help = _("Run the AWS emulator with both accounts, the roles and the streams of the settings.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--port", type=int, default=4566, help="Port; 0: any free one.")
-        parser.add_argument("--host", default=LOOPBACK, help="Address of this machine's loopback.")
         parser.add_argument(
-            "--expose", action="store_true", help="Listen on any --host: others can do everything."
+            "--port", type=int, default=4566, help=gettext("Port; 0: any free one.")
+        )
+        parser.add_argument(
+            "--host", default=LOOPBACK, help=gettext("Address of this machine's loopback.")
+        )
+        parser.add_argument(
+            "--expose",
+            action="store_true",
+            help=gettext("Listen on any --host: others can do everything."),
         )
 
     def run(self, **options: Any) -> None:
         if not 0 <= options["port"] <= 65535:
-            raise CommandError(f"--port must be 0 (any free one) to 65535, not {options['port']}")
+            raise CommandError(
+                Text(
+                    _("--port must be 0 (any free one) to 65535, not {port}"), port=options["port"]
+                )
+            )
         # Before anybody can know that it runs. A shell's background job ignores SIGINT: set both.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
@@ -52,14 +66,18 @@ class Command(BridgeCommand):
             self.print_json(
                 {"url": url, "site_account": SITE_ACCOUNT, "roles": roles, "streams": streams}
             )
-            self.stdout.flush()
             return
-        self.console.print(f"AWS emulator on {url}: account A is {SITE_ACCOUNT}")
-        for kind, names in (("role", roles), ("stream", streams)):
+        self.console.print(
+            gettext("AWS emulator on %(url)s: account A is %(account)s")
+            % {"url": url, "account": SITE_ACCOUNT}
+        )
+        kinds = ((gettext("role"), roles), (gettext("stream"), streams))
+        width = max(7, *(cell_len(kind) for kind, _names in kinds))  # some letters take two
+        for kind, names in kinds:
             for name in names:
-                self.console.print(f"  {kind:<7} {name}", highlight=False)
+                self.console.print(f"  {set_cell_size(kind, width)} {name}", highlight=False)
         if not config.local_aws:
             self.console.print(
-                "LOCAL_AWS is off: set KINESIS_LOCAL_AWS=True for the site to use it."
+                gettext("LOCAL_AWS is off: set KINESIS_LOCAL_AWS=True for the site to use it.")
             )
-        self.console.print("Ctrl-C ends it; nothing is kept.")
+        self.console.print(gettext("Ctrl-C ends it; nothing is kept."))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
+from django.utils.translation import gettext, ngettext
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -22,41 +23,65 @@ from kinesis_bridge.snapshot import Limits, Part, Scope, Worker, declaration_of
 from kinesis_bridge.snapshot.find import database_of
 from kinesis_bridge.snapshot.runs import left, new_runs, open_run, resumed_run
 from kinesis_bridge.snapshot.worker import described
+from kinesis_bridge.words import Text
+from kinesis_bridge.words import marked as _
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
     from collections.abc import Callable, Iterator
 
+STATES = (_("finished"), _("unfinished"), _("abandoned"))
+"""SnapshotRun.state; here, to be translated."""
 _CHOOSING = ("model", "where", "since", "since_field", "range", "part", "type", "stream", "restart")
 
 
 class Command(BridgeCommand):
     """Runs a snapshot until its end, or until SIGTERM or Ctrl-C; a second one ends it at once."""
 
-    help = "Publish the rows of a model as they are now, beside what changes meanwhile."
+    help = _("Publish the rows of a model as they are now, beside what changes meanwhile.")
     signalled = 0
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         add = parser.add_argument
-        add("model", nargs="?", metavar="MODEL", help="app_label.Model")
-        add("--where", action="append", default=[], metavar="FIELD[__LOOKUP]=VALUE")
-        add("--since", metavar="TIME", help="Rows changed then or later; ISO 8601.")
-        add("--since-field", metavar="FIELD", help="Default: the one with auto_now.")
-        add("--range", metavar="FROM:TO", help="Of primary keys; TO is not of it.")
-        add("--part", metavar="K/N", help="One of N parts, for N processes.")
-        add("--type", help="Where the model is declared more than once.")
-        add("--stream", help="Alias; where the model is declared more than once.")
-        add("--database", help="Alias; default: where the model is written to.")
-        add("--batch", type=int, default=1000, help="Rows a transaction.")
-        add("--rate", type=float, default=0, help="Rows a second; default: no limit.")
-        add("--max-backlog", type=int, default=1_000_000, help="Pause while more waits; 0: never.")
-        add("--lock-timeout", type=float, default=60, help="Seconds to wait for locked rows.")
-        add("--skip-invalid", action="store_true", help="Pass over rows that can have no event.")
-        add("--resume", type=int, metavar="ID", help="Go on with a run, as listed.")
-        add("--restart", action="store_true", help="Begin anew where a run is unfinished.")
-        add("--dry-run", action="store_true", help="Count the rows and publish none.")
-        add("--list", action="store_true", help="The runs and where they stand.")
+        add("model", nargs="?", metavar="MODEL", help=gettext("app_label.Model"))
+        add(
+            "--where",
+            action="append",
+            default=[],
+            metavar="FIELD[__LOOKUP]=VALUE",
+            help=gettext("As in filter(); several: all must hold."),
+        )
+        add("--since", metavar="TIME", help=gettext("Rows changed then or later; ISO 8601."))
+        add("--since-field", metavar="FIELD", help=gettext("Default: the one with auto_now."))
+        add("--range", metavar="FROM:TO", help=gettext("Of primary keys; TO is not of it."))
+        add("--part", metavar="K/N", help=gettext("One of N parts, for N processes."))
+        add("--type", help=gettext("Where the model is declared more than once."))
+        add("--stream", help=gettext("Alias; where the model is declared more than once."))
+        add("--database", help=gettext("Alias; default: where the model is written to."))
+        add("--batch", type=int, default=1000, help=gettext("Rows a transaction."))
+        add("--rate", type=float, default=0, help=gettext("Rows a second; default: no limit."))
+        add(
+            "--max-backlog",
+            type=int,
+            default=1_000_000,
+            help=gettext("Pause while more waits; 0: never."),
+        )
+        add(
+            "--lock-timeout",
+            type=float,
+            default=60,
+            help=gettext("Seconds to wait for locked rows."),
+        )
+        add(
+            "--skip-invalid",
+            action="store_true",
+            help=gettext("Pass over rows that can have no event."),
+        )
+        add("--resume", type=int, metavar="ID", help=gettext("Go on with a run, as listed."))
+        add("--restart", action="store_true", help=gettext("Begin anew where a run is unfinished."))
+        add("--dry-run", action="store_true", help=gettext("Count the rows and publish none."))
+        add("--list", action="store_true", help=gettext("The runs and where they stand."))
 
     def handle(self, *args: Any, **options: Any) -> None:
         super().handle(*args, **options)
@@ -71,7 +96,9 @@ class Command(BridgeCommand):
         if options["resume"] is not None:
             return self._resume(options, limits)
         if options["model"] is None:
-            raise CommandError("Name a MODEL, as app_label.Model; or give --resume ID, or --list.")
+            raise CommandError(
+                Text(_("Name a MODEL, as app_label.Model; or give --resume ID, or --list."))
+            )
         declaration = declaration_of(
             options["model"], type=options["type"], stream=options["stream"]
         )
@@ -92,7 +119,10 @@ class Command(BridgeCommand):
     def _resume(self, options: dict[str, Any], limits: Limits) -> dict[str, Any]:
         if given := [name for name in _CHOOSING if options[name]]:
             raise CommandError(
-                f"--resume goes on with what was asked then: leave out {', '.join(given)}."
+                Text(
+                    _("--resume goes on with what was asked then: leave out {options}."),
+                    options=", ".join(given),
+                )
             )
         found = []
         for using in some_outbox_databases(options["database"]):
@@ -100,7 +130,12 @@ class Command(BridgeCommand):
                 if SnapshotRun.objects.using(using).filter(pk=options["resume"]).exists():
                     found.append(using)
         if len(found) > 1:
-            raise CommandError(f"Say by --database which run: {' and '.join(found)} have one.")
+            raise CommandError(
+                Text(
+                    _("Say by --database which run: {databases} have one."),
+                    databases=" and ".join(found),
+                )
+            )
         using = found[0] if found else some_outbox_databases(options["database"])[0]
         with explained(using):
             run, scope = resumed_run(options["resume"], using)
@@ -126,14 +161,32 @@ class Command(BridgeCommand):
         }
         if self.signalled:
             self.stderr.write(
-                f"Stopped by {signal.Signals(self.signalled).name}. Go on with:"
-                f" manage.py kinesis_snapshot --resume {run.pk} --database {using}"
+                gettext(
+                    "Stopped by %(signal)s. Go on with: manage.py kinesis_snapshot --resume %(id)s"
+                    " --database %(database)s"
+                )
+                % {
+                    "signal": signal.Signals(self.signalled).name,
+                    "id": run.pk,
+                    "database": using,
+                }
             )
         if not self.as_json:
             self.console.print(
-                f"Snapshot {run.pk} of {run.model}, part {run.part}/{run.parts}: {run.state}."
-                f" {run.rows:,} rows published, {rows_now:,} of them now in"
-                f" {answer['seconds']:g} s; {run.skipped:,} passed over.",
+                gettext(
+                    "Snapshot %(id)s of %(model)s, part %(part)s: %(state)s. %(rows)s rows"
+                    " published, %(now)s of them now in %(seconds)s s; %(skipped)s passed over."
+                )
+                % {
+                    "id": run.pk,
+                    "model": run.model,
+                    "part": f"{run.part}/{run.parts}",
+                    "state": gettext(run.state),
+                    "rows": f"{run.rows:,}",
+                    "now": f"{rows_now:,}",
+                    "seconds": f"{answer['seconds']:g}",
+                    "skipped": f"{run.skipped:,}",
+                },
                 highlight=False,
                 soft_wrap=True,
             )
@@ -144,7 +197,13 @@ class Command(BridgeCommand):
         count = left(run, scope, using).count()
         if not self.as_json:
             self.console.print(
-                f"{count:,} rows of {run.model} would be published.", highlight=False
+                ngettext(
+                    "%(count)s row of %(model)s would be published.",
+                    "%(count)s rows of %(model)s would be published.",
+                    count,
+                )
+                % {"count": f"{count:,}", "model": run.model},
+                highlight=False,
             )
         return {**described(run), "database": using, "rows": count, "state": "dry run"}
 
@@ -156,12 +215,21 @@ class Command(BridgeCommand):
                 runs += [{**described(run), "database": using} for run in found]
         if not self.as_json:
             lines = [
-                f"{run['run']}: {run['model']}, part {run['part']}, {run['state']}, {run['rows']:,}"
-                f" rows published, {run['skipped']:,} passed over, {run['locked']} locked;"
-                f" {run['updated'][:19]} in database {run['database']}"
+                gettext(
+                    "%(run)s: %(model)s, part %(part)s, %(state)s, %(rows)s rows published,"
+                    " %(skipped)s passed over, %(locked)s locked; %(updated)s in database"
+                    " %(database)s"
+                )
+                % {
+                    **run,
+                    "state": gettext(run["state"]),
+                    "rows": f"{run['rows']:,}",
+                    "skipped": f"{run['skipped']:,}",
+                    "updated": run["updated"][:19],
+                }
                 for run in runs
             ]
-            text = "\n".join(lines or ["There are no snapshots."])
+            text = "\n".join(lines or [gettext("There are no snapshots.")])
             self.console.print(text, highlight=False, soft_wrap=True)
         return {"runs": runs}
 
@@ -171,7 +239,7 @@ class Command(BridgeCommand):
     ) -> Iterator[Callable[[int], None]]:
         console = Console(stderr=True)
         if not console.is_terminal:
-            yield lambda _: None
+            yield lambda _rows: None
             return
         columns = (TextColumn(run.model), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
@@ -185,11 +253,11 @@ class Command(BridgeCommand):
             yield
             return
 
-        def stop(number: int, _: object) -> None:
+        def stop(number: int, _frame: object) -> None:
             self.signalled = number
             worker.stop()
             for other in kept:
-                signal.signal(other, lambda again, _: os._exit(128 + again))
+                signal.signal(other, lambda again, _frame: os._exit(128 + again))
 
         kept = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
@@ -212,9 +280,10 @@ def _collecting_rarely() -> Iterator[None]:
 
 def _limits(options: dict[str, Any]) -> Limits:
     if not 1 <= options["batch"] <= 10_000:
-        raise CommandError("--batch is from 1 to 10000.")
+        raise CommandError(Text(_("--batch is from 1 to 10000.")))
     for name in ("rate", "max_backlog", "lock_timeout"):
         if not 0 <= options[name] < float("inf"):
-            raise CommandError(f"--{name.replace('_', '-')} is a number from 0 on.")
+            option = f"--{name.replace('_', '-')}"
+            raise CommandError(Text(_("{option} is a number from 0 on."), option=option))
     names = ("batch", "rate", "max_backlog", "lock_timeout", "skip_invalid")
     return Limits(**{name: options[name] for name in names})

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext
+
 from kinesis_bridge.management import tables
 from kinesis_bridge.management.output import BridgeCommand
 from kinesis_bridge.status import read_status
+from kinesis_bridge.words import marked as _
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -16,12 +19,12 @@ if TYPE_CHECKING:
 class Command(BridgeCommand):
     """Reads every outbox; changes nothing."""
 
-    help = "Show what waits in the outbox, per database and stream, and which relays run."
+    help = _("Show what waits in the outbox, per database and stream, and which relays run.")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--database", help="Alias of one database; default: all.")
-        parser.add_argument("--stream", help="Alias of one stream; default: all.")
+        parser.add_argument("--database", help=gettext("Alias of one database; default: all."))
+        parser.add_argument("--stream", help=gettext("Alias of one stream; default: all."))
 
     def run(self, **options: Any) -> dict[str, Any]:
         databases = read_status(options["database"], options["stream"])
