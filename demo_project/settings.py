@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 from kinesis_bridge.conf import settings_from_env
 
@@ -27,6 +28,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "kinesis_bridge",
     "demo_project.shop",
+    "demo_project.live",
 ]
 
 KINESIS_BRIDGE = settings_from_env(env)
@@ -77,6 +79,11 @@ TEMPLATES = [
 ]
 
 DATABASES = {"default": env.db("DATABASE_URL")}
+if not DATABASES["default"].get("ENGINE"):
+    raise ImproperlyConfigured(
+        "DATABASE_URL names no database. Examples: sqlite:////tmp/shop.sqlite3,"
+        " postgres://user:password@127.0.0.1:5432/shop"
+    )
 if not Path(str(DATABASES["default"]["NAME"])).is_absolute() and "sqlite" in str(
     DATABASES["default"]["ENGINE"]
 ):
