@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+from benchmarks.outbox.environment import environment
 from benchmarks.outbox.saves import SIZES
 from benchmarks.sink import Sink
 from tests.support.databases import Cluster
@@ -22,26 +23,32 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=1_000_000, help="of the large backlog")
     parser.add_argument("--rate", type=int, default=200, help="events a second, for the latency")
     parser.add_argument("--seconds", type=int, default=15, help="of the latency")
+    parser.add_argument("--writes", action="store_true", help="the first two tables alone")
     options = parser.parse_args()
     with Cluster(fsync="on", full_page_writes="on") as cluster, Sink(fast=True) as sink:
         cluster.create_database("bench")
-        os.environ.update(_environment(cluster.url_of("bench"), sink.url))
+        os.environ.update(environment(cluster.url_of("bench"), sink.url))
         _run("django", "migrate", "--run-syncdb", "--verbosity", "0")
         saves = _ask("benchmarks.outbox.saves", options.rounds)
-        print("| saves a transaction | bare, us | + ORM insert | declared, ours |")
-        print("| ---: | ---: | ---: | ---: |")
+        print(
+            "| saves a transaction | bare, us | + ORM insert | ours, signals | ours, triggers"
+            " | the floor |"
+        )
+        print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+        ways = ("bare + ORM insert", "signals", "triggers", "floor")
         for size in SIZES:
-            base, plain, ours = (
-                saves[f"{size} {name}"] for name in ("bare", "bare + ORM insert", "declared")
-            )
-            print(
-                f"| {size} | {base['us']:.0f} | {plain['ratio']:.2f}x | {ours['ratio']:.2f}x |",
-                flush=True,
-            )
-        print("\n| 1,000 rows at once | bare, us a row | declared, ours |")
-        print("| :--- | ---: | ---: |")
+            ratios = [f"{saves[f'{size} {name}']['ratio']:.2f}x" for name in ways]
+            bare = saves[f"{size} bare"]["us"]
+            print(f"| {size} | {bare:.0f} | {' | '.join(ratios)} |", flush=True)
+        print(
+            "\n| 1,000 rows at once | bare, us a row | ours, signals | ours, triggers | the floor |"
+        )
+        print("| :--- | ---: | ---: | ---: | ---: |")
         for name, figures in _ask("benchmarks.outbox.bulk", options.rounds).items():
-            print(f"| {name} | {figures['bare']:.1f} | {figures['ratio']:.2f}x |", flush=True)
+            ratios = [f"{figures[name]:.2f}x" for name in ("signals", "triggers", "floor")]
+            print(f"| {name} | {figures['bare']:.1f} | {' | '.join(ratios)} |", flush=True)
+        if options.writes:
+            return
         print("\n| relay | events | events/s | peak MB |\n| :--- | ---: | ---: | ---: |")
         for label, count, processes, threads in (
             ("1 process", options.events, 1, 1),
@@ -61,18 +68,6 @@ def main() -> None:
             f" p99 {figures['p99']:.1f} ms, longest {figures['longest']:.1f} ms"
             f" ({figures['events']:,} events)."
         )
-
-
-def _environment(database: str, sink: str) -> dict[str, str]:
-    return {
-        "DJANGO_SETTINGS_MODULE": "benchmarks.outbox.settings",
-        "DATABASE_URL": database,
-        "AWS_ENDPOINT_URL": sink,
-        "AWS_ACCESS_KEY_ID": "AKIABENCHMARK0000000",
-        "AWS_SECRET_ACCESS_KEY": "made-up-for-the-sink",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
 
 
 def _run(*arguments: str) -> bytes:

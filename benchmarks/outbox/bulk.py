@@ -16,7 +16,10 @@ def main(rounds: int) -> dict[str, dict[str, float]]:
     """Microseconds a row, and ratios to the bare one within a round."""
     from django.db.models import F
 
-    from benchmarks.outbox.app.models import Bare, Declared
+    from benchmarks.outbox.app.models import Bare, Declared, Floor, Triggered
+    from benchmarks.outbox.floor import install
+
+    install()
 
     def rows(model: Any) -> list[Any]:
         return [
@@ -32,7 +35,7 @@ def main(rounds: int) -> dict[str, dict[str, float]]:
     }
     figures: dict[str, dict[str, float]] = {}
     for name, write in ways.items():
-        times: dict[Any, list[float]] = {Bare: [], Declared: []}
+        times: dict[Any, list[float]] = {model: [] for model in (Bare, Declared, Triggered, Floor)}
         for _ in range(rounds + 1):
             for model, taken in times.items():
                 _empty()
@@ -41,11 +44,15 @@ def main(rounds: int) -> dict[str, dict[str, float]]:
                 began = time.perf_counter()
                 write(model)
                 taken.append((time.perf_counter() - began) / ROWS * 1e6)
-        pairs = list(zip(times[Declared], times[Bare], strict=True))[1:]  # the first is warm-up
-        figures[name] = {
-            "bare": median(base for _, base in pairs),
-            "ratio": median(mine / base for mine, base in pairs),
-        }
+        bare = times[Bare][1:]  # the first is warm-up
+        figures[name] = {"bare": median(bare)}
+        for way, model in (
+            ("signals", Declared),
+            ("triggers", Triggered),
+            ("floor", Floor),
+        ):
+            pairs = zip(times[model][1:], bare, strict=True)
+            figures[name][way] = median(mine / base for mine, base in pairs)
     return figures
 
 
@@ -68,7 +75,9 @@ def _empty() -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE kinesis_bridge_outboxrecord, app_bare, app_declared")
+        cursor.execute(
+            "TRUNCATE kinesis_bridge_outboxrecord, app_bare, app_declared, app_triggered, app_floor"
+        )
 
 
 if __name__ == "__main__":

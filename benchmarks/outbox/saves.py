@@ -14,7 +14,8 @@ SECONDS = 0.25  # for one variant in one round
 
 def main(rounds: int) -> dict[str, dict[str, float]]:
     """Microseconds a save, and ratios to a bare one within a round, by size and variant."""
-    from benchmarks.outbox.app.models import Bare, Declared
+    from benchmarks.outbox.app.models import Bare, Declared, Floor, Triggered
+    from benchmarks.outbox.floor import install
     from kinesis_bridge.models import OutboxRecord, lane_of
 
     def row(number: int) -> dict[str, object]:
@@ -38,10 +39,19 @@ def main(rounds: int) -> dict[str, dict[str, float]]:
     def declared(number: int) -> None:
         Declared(**row(number)).save()
 
+    def triggered(number: int) -> None:
+        Triggered(**row(number)).save()
+
+    def constant(number: int) -> None:
+        Floor(**row(number)).save()
+
+    install()
     ways: dict[str, Callable[[int], None]] = {
         "bare": bare,
         "bare + ORM insert": with_insert,
-        "declared": declared,
+        "signals": declared,
+        "triggers": triggered,
+        "floor": constant,
     }
     figures: dict[str, dict[str, float]] = {}
     for size in SIZES:
@@ -62,7 +72,9 @@ def _measure(save: Callable[[int], None], size: int) -> float:
     from django.db import connection, transaction
 
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE kinesis_bridge_outboxrecord, app_bare, app_declared")
+        cursor.execute(
+            "TRUNCATE kinesis_bridge_outboxrecord, app_bare, app_declared, app_triggered, app_floor"
+        )
     number = 0
     began = time.perf_counter()
     while time.perf_counter() - began < SECONDS:

@@ -274,6 +274,12 @@ async def serve(app: App, ready: Callable[[str], None], stop: asyncio.Event) -> 
         ready(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         await stop.wait()
     finally:
+        # What was accepted just now becomes a connection in a task of its own, which fails once the
+        # server is closed, and leaves its socket open.
+        for listening in server.sockets:
+            loop.remove_reader(listening.fileno())
+        if coming := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(coming, timeout=1)
         server.close()
         for connection in list(app.connections):
             connection.abort()

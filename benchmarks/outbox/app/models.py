@@ -1,4 +1,4 @@
-"""The same row three times: not declared, declared."""
+"""The same row: not declared, declared, by triggers, and with the least that a trigger can do."""
 
 from django.db import models
 
@@ -24,3 +24,17 @@ class Bare(Order):
 @publishes("bench.order", key="customer", fields=["id", "customer", "status", "total", "note"])
 class Declared(Order):
     """Every change is published."""
+
+
+@publishes(
+    "bench.triggered",
+    key="customer",
+    fields=["id", "customer", "status", "total", "note"],
+    capture="triggers",
+)
+class Triggered(Order):
+    """Every change is published by the database."""
+
+
+class Floor(Order):
+    """Its triggers write a constant: see ``benchmarks.outbox.floor``."""
