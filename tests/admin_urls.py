@@ -1,6 +1,7 @@
-"""The admin, for the tests of its pages."""
+"""The admin, and a second one, for the tests of its pages."""
 
 from django.contrib import admin
 from django.urls import path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+second = admin.AdminSite("second")
+urlpatterns = [path("admin/", admin.site.urls), path("second/", second.urls)]

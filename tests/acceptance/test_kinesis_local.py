@@ -56,7 +56,7 @@ def test_it_announces_serves_other_processes_and_ends_by_sigterm(tmp_path):
         assert f"export AWS_ENDPOINT_URL={announced['url']}" in given.stdout.splitlines()
 
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
         assert (process.returncode, out, err) == (0, "", "")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((url.hostname, url.port), timeout=2)
@@ -66,7 +66,7 @@ def test_a_signal_right_after_the_announcement_ends_it_well(tmp_path):
     with running(tmp_path) as (process, _):
         first = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
     assert first.startswith("AWS emulator on http://127.0.0.1:")
     assert (process.returncode, err) == (0, "")
 
@@ -77,7 +77,7 @@ def test_ctrl_c_ends_it_though_its_shell_ignores_the_signal_for_background_jobs(
     try:
         assert process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
     finally:
         process.kill()
         process.communicate()
@@ -126,3 +126,20 @@ def test_what_needs_it_says_how_to_start_it(tmp_path, command):
         assert json.loads(done.stdout)["error"]["name"] == "EmulatorError"
     else:
         assert done.stdout == ""
+
+
+def test_a_relay_that_has_nothing_to_send_yet_warns_when_it_starts(tmp_path):
+    """Its first event would end it; and it may be started at the same time as the emulator."""
+    env = environment(tmp_path, KINESIS_LOCAL_AWS="True", KINESIS_DELIVERY="outbox")
+    port = urlsplit(env["KINESIS_LOCAL_AWS_URL"]).port
+    assert manage("migrate", env=env).returncode == 0
+    relay = start_manage("kinesis_relay", env=env)
+    try:
+        assert "Sends what is committed" in relay.stdout.readline()
+        relay.terminate()
+        _, err = relay.communicate(timeout=60)
+    finally:
+        relay.kill()
+    assert err.startswith("Warning: LOCAL_AWS is on, nothing listens at http://")
+    assert f"python manage.py kinesis_local --port {port}" in err
+    assert relay.returncode == 0

@@ -4,18 +4,16 @@ import json
 import logging
 import signal
 import subprocess
-import sys
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 
 import pytest
 from django.db import connections
 
 from benchmarks.sink import Sink
-from tests.support.aws import ROOT, environment
-from tests.support.databases import Cluster, PgBouncer, connect, database_url
+from tests.support.databases import Cluster, PgBouncer, connect
 from tests.support.outbox import OutboxOn, waiting
-from tests.support.producer import KEYS, events, read
+from tests.support.producer import events, read
 from tests.support.relay import (
     fill,
     going_to,
@@ -25,6 +23,7 @@ from tests.support.relay import (
     running,
     server_alias,
 )
+from tests.support.relay_process import relay
 from tests.support.servers import wait_for
 
 needs_pgbouncer = pytest.mark.skipif(bool(PgBouncer.missing()), reason=PgBouncer.missing())
@@ -56,29 +55,6 @@ def unblocked(django_db_blocker):
         yield
 
 
-@contextmanager
-def process(alias, sink, tmp_path, *arguments, name="orders"):
-    """``python -m django kinesis_relay`` on the database; killed at the end, if it still runs."""
-    env = environment(
-        tmp_path,
-        **KEYS,
-        AWS_ENDPOINT_URL=sink.url,
-        DATABASE_URL=database_url(connections[alias].settings_dict),
-        KINESIS_STREAM=name,
-        KINESIS_REGION="us-east-1",
-        KINESIS_DELIVERY="outbox",
-    )
-    command = [sys.executable, "-m", "django", "kinesis_relay", "--json", *arguments]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        try:
-            yield child
-        finally:
-            with suppress(ProcessLookupError):
-                child.kill()
-
-
 def sent_to(sink):
     return sink.stats()["operations"].get("PutRecords", 0)
 
@@ -88,10 +64,10 @@ def test_a_signal_ends_it_in_order(outbox, sink, tmp_path, number):
     records = events(100, 10)
     fill(outbox, records)
 
-    with process(outbox, sink, tmp_path) as child:
-        assert wait_for(lambda: not left(outbox), 10)
+    with relay(outbox, sink, tmp_path) as child:
+        assert wait_for(lambda: not left(outbox))
         child.send_signal(number)
-        out, errors = child.communicate(timeout=10)
+        out, errors = child.communicate(timeout=60)
 
     assert child.returncode == 0, errors
     answer = json.loads(out)
@@ -105,30 +81,28 @@ def test_a_signal_amid_an_outage_ends_it_and_a_second_one_at_once(outbox, sink, 
     fill(outbox, events(10, 2))
     sink.set_faults("hang")
 
-    with process(outbox, sink, tmp_path) as first:
-        assert wait_for(lambda: sent_to(sink) >= 1, 10)
+    with relay(outbox, sink, tmp_path) as first:
+        assert wait_for(lambda: sent_to(sink) >= 1)
         first.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
             first.wait(0.3)
-        began = time.monotonic()
         first.send_signal(signal.SIGTERM)
-        assert first.wait(5) == 128 + signal.SIGTERM
-        assert time.monotonic() - began < 3
+        assert first.wait(30) == 128 + signal.SIGTERM  # 0, had it waited for the answer
 
     sink.set_faults("http500")
-    with process(outbox, sink, tmp_path) as second:
+    with relay(outbox, sink, tmp_path) as second:
         before = sent_to(sink)
-        assert wait_for(lambda: sent_to(sink) > before, 10)
+        assert wait_for(lambda: sent_to(sink) > before)
         second.send_signal(signal.SIGTERM)
-        out, errors = second.communicate(timeout=10)
+        out, errors = second.communicate(timeout=60)
     assert second.returncode == 0, errors
     assert json.loads(out)["sent"] == 0
     assert left(outbox) == 10
 
 
 def test_wrong_arguments_are_refused(outbox, sink, tmp_path):
-    with process(outbox, sink, tmp_path, "--batch", "0") as child:
-        out, errors = child.communicate(timeout=10)
+    with relay(outbox, sink, tmp_path, "--batch", "0") as child:
+        out, errors = child.communicate(timeout=60)
     assert child.returncode == 1
     assert json.loads(out)["error"]["name"] == "usage"
     assert "--threads and --batch" in errors
@@ -141,18 +115,18 @@ def test_a_relay_takes_over_when_another_is_killed(cluster, sink, tmp_path):
         fill(alias, records)
         sink.set_faults("hang:next=1")
         with (
-            process(alias, sink, tmp_path) as killed,
+            relay(alias, sink, tmp_path) as killed,
             going_to(sink, name="orders"),
         ):
-            assert wait_for(lambda: sent_to(sink) == 1, 10)
+            assert wait_for(lambda: sent_to(sink) == 1)
             with running(alias) as totals:
                 time.sleep(0.4)
                 assert sent_to(sink) == 1
                 assert left(alias) == 20
                 killed.kill()
                 began = time.monotonic()
-                assert wait_for(lambda: not left(alias), 5)
-                assert time.monotonic() - began < 2
+                assert wait_for(lambda: not left(alias))
+                assert time.monotonic() - began < 8  # not when a lease of its runs out
     assert totals["sent"] == 20
     assert read(sink, "orders").verdict(records).exact
 
@@ -166,14 +140,14 @@ def test_a_killed_relay_repeats_one_batch_at_most(cluster, sink, tmp_path):
         sink.set_faults("hang_after")
         for _ in range(kills):
             before = len(sink.accepted())
-            with process(alias, sink, tmp_path, "--batch", str(batch)) as child:
-                assert wait_for(lambda: len(sink.accepted()) > before, 10)  # noqa: B023
+            with relay(alias, sink, tmp_path, "--batch", str(batch)) as child:
+                assert wait_for(lambda: len(sink.accepted()) > before)  # noqa: B023
                 child.kill()
                 child.wait(5)
             assert left(alias) == len(records)
         sink.clear_faults()
         with going_to(sink, name="orders"), running(alias):
-            assert wait_for(lambda: not left(alias), 10)
+            assert wait_for(lambda: not left(alias))
 
     verdict = read(sink, "orders").verdict(records)
     assert (verdict.lost, verdict.reordered, verdict.unexpected) == (0, 0, 0)
@@ -185,8 +159,8 @@ def test_a_relay_connects_again_when_its_database_was_restarted(cluster, sink, c
     url = cluster.create_database(f"restarted_{mode}")
     with server_alias(url) as alias, going_to(sink), running(alias, poll=30):
         waiting(alias, key="before")
-        assert wait_for(lambda: not left(alias), 5)
-        assert wait_for(lambda: listening(alias), 5)
+        assert wait_for(lambda: not left(alias))
+        assert wait_for(lambda: listening(alias))
         connections[alias].close()
         cluster.restart(mode)
         waiting(alias, key="after")
@@ -207,9 +181,9 @@ def test_a_relay_works_behind_a_pooler_in_transaction_mode(cluster, sink):
         ):
             fill(alias, records)
             with running(alias, threads=2, batch=50):
-                assert wait_for(lambda: not left(alias), 5)
+                assert wait_for(lambda: not left(alias))
                 waiting(alias, key="later", payload=b"1")
-                assert wait_for(lambda: not left(alias), 5)
+                assert wait_for(lambda: not left(alias))
             assert payloads(sink, name, "later") == [b"1"]
             reading = read(sink, name)
             reading.events = [one for one in reading.events if one.partition_key != "later"]

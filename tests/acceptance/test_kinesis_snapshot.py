@@ -87,7 +87,7 @@ def test_what_is_killed_goes_on_where_it_was_and_publishes_no_row_twice(shop, as
     for killed in (1, 2):
         before = count(ask)
         with process(shop, *SLOWLY) as child:
-            assert wait_for(lambda before=before: count(ask) > before, 30)
+            assert wait_for(lambda before=before: count(ask) > before)
             child.kill()
             child.wait(10)
         assert before < count(ask) < ROWS, killed
@@ -102,9 +102,9 @@ def test_what_is_killed_goes_on_where_it_was_and_publishes_no_row_twice(shop, as
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_after_the_chunk_and_says_how_to_go_on(shop, ask, number):
     with process(shop, *SLOWLY, "--json") as child:
-        assert wait_for(lambda: count(ask) > 0, 30)
+        assert wait_for(lambda: count(ask) > 0)
         child.send_signal(number)
-        out, errors = child.communicate(timeout=20)
+        out, errors = child.communicate(timeout=60)
 
     assert child.returncode == 128 + number
     answer = json.loads(out)
@@ -134,7 +134,7 @@ def test_a_terminal_shows_a_bar_and_how_it_ended(shop, ask):
         with suppress(OSError):  # the other end is closed
             while more := os.read(leader, 4096):
                 shown += more
-        out, _ = child.communicate(timeout=30)
+        out, _ = child.communicate(timeout=60)
         os.close(leader)
     assert f"{ROWS}/{ROWS}" in shown.decode()
     assert f"finished. {ROWS:,} rows published" in out

@@ -140,7 +140,7 @@ def test_following_shows_what_another_process_puts_as_it_comes(aws, answers, tmp
             put(payload)
             assert process.stdout.readline() == f"shardId-000000000000 k {payload.decode()}\n"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
         process.communicate()

@@ -36,6 +36,8 @@ def test_a_start_up_imports_neither_boto3_nor_the_emulator(loaded):
 
     assert "kinesis_bridge.capture.signals" in modules, "the app is there, and ready"
     assert of(modules, "boto3", "botocore", "moto", "urllib3", "werkzeug", "rich") == []
+    extras = ("psycopg", "pgtrigger", "prometheus_client", "opentelemetry", "health_check")
+    assert of(modules, *extras) == [], "a site on SQLite has no use for them"
 
 
 def test_the_checks_import_no_boto3(loaded):

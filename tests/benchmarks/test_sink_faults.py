@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 from benchmarks.sink import Accepted, Fault, Sink, check, parse_faults
 from benchmarks.sink.faults import KINDS
 from tests.benchmarks.conftest import Connect
+from tests.support.servers import wait_for
 
 ROLE = "arn:aws:iam::222222222222:role/EventWriter"
 THROTTLED = "ProvisionedThroughputExceededException"
@@ -62,12 +63,12 @@ def test_record_faults_of_put_record_are_whole_errors(connect: Connect) -> None:
 
 
 def test_throttle_shard(connect: Connect) -> None:
-    with Sink(shards=4, faults="throttle_shard:shard=2:seconds=0.4:next=1") as sink:
+    with Sink(shards=4, faults="throttle_shard:shard=2:seconds=2:next=1") as sink:
         kinesis = connect(sink)
         reply = put(kinesis, 60)
         messages = {reply["Records"][place]["ErrorMessage"] for place in failed_places(reply)}
         during = put(kinesis, 60)
-        time.sleep(0.45)
+        time.sleep(2.05)
         after = put(kinesis, 60)
         shards = {record.shard_id for record in sink.accepted()[: 60 - len(failed_places(reply))]}
     assert messages == {
@@ -176,7 +177,7 @@ def test_reset_is_a_reset_and_truncated_is_short() -> None:
 
 
 def test_slow_accepts_first_and_late_accepts_even_when_nobody_waits(connect: Connect) -> None:
-    with Sink(faults="slow:ms=300:next=1,late:ms=500:after=1:next=1") as sink:
+    with Sink(faults="slow:ms=2000:next=1,late:ms=2000:after=1:next=1") as sink:
         kinesis = connect(sink, timeout=0.25)
         with pytest.raises(ReadTimeoutError):
             put(kinesis)
@@ -184,8 +185,7 @@ def test_slow_accepts_first_and_late_accepts_even_when_nobody_waits(connect: Con
         with pytest.raises(ReadTimeoutError):
             put(kinesis)
         assert len(sink.accepted()) == 1
-        time.sleep(0.4)
-        assert len(sink.accepted()) == 2
+        assert wait_for(lambda: len(sink.accepted()) == 2)
 
 
 def test_shuffle(connect: Connect) -> None:

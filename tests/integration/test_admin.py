@@ -5,78 +5,21 @@ import subprocess
 import sys
 
 import pytest
-from django.apps import apps
-from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, connection
-from django.test import override_settings
 
 from kinesis_bridge.models import DeadLetter, OutboxRecord
+from tests.support.admin import (  # noqa: F401 - fixtures
+    fixture_browser,
+    fixture_everything,
+    fixture_site,
+    log,
+    text,
+)
 from tests.support.outbox import OutboxOn, dead, waiting
 
 pytestmark = pytest.mark.django_db
 OUTBOX = "/admin/kinesis_bridge/outboxrecord/"
 DEAD = "/admin/kinesis_bridge/deadletter/"
-APPS = ["django.contrib.admin", "django.contrib.sessions", "django.contrib.messages"]
-SITE = {
-    "ROOT_URLCONF": "tests.admin_urls",
-    "MIDDLEWARE": [
-        "django.contrib.sessions.middleware.SessionMiddleware",
-        "django.middleware.csrf.CsrfViewMiddleware",
-        "django.contrib.auth.middleware.AuthenticationMiddleware",
-        "django.contrib.messages.middleware.MessageMiddleware",
-    ],
-    "TEMPLATES": [
-        {
-            "BACKEND": "django.template.backends.django.DjangoTemplates",
-            "APP_DIRS": True,
-            "OPTIONS": {
-                "context_processors": [
-                    "django.template.context_processors.request",
-                    "django.contrib.auth.context_processors.auth",
-                    "django.contrib.messages.context_processors.messages",
-                ]
-            },
-        }
-    ],
-    # No table for sessions.
-    "SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies",
-    "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],
-    "STATIC_URL": "static/",
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def site(django_db_setup, django_db_blocker):
-    """A site with the admin, whose log has a table."""
-    from django.conf import settings
-
-    with override_settings(INSTALLED_APPS=[*APPS, *settings.INSTALLED_APPS], **SITE):
-        log = apps.get_model("admin.LogEntry")
-        with django_db_blocker.unblock():
-            with connection.schema_editor() as editor:
-                editor.create_model(log)
-            yield
-            with connection.schema_editor() as editor:
-                editor.delete_model(log)
-
-
-@pytest.fixture
-def browser(client):
-    """A browser in which somebody with these permissions is logged in."""
-
-    def of(*permissions, **attributes):
-        user = User.objects.create(username="somebody", is_staff=True, **attributes)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        assert user.user_permissions.count() == len(permissions)
-        client.force_login(user)
-        return client
-
-    return of
-
-
-@pytest.fixture
-def everything(browser):
-    return browser(is_superuser=True)
 
 
 def ask(browser, action, *letters, url=DEAD, **more):
@@ -90,16 +33,6 @@ def confirm(browser, page, url=DEAD):
     fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.content.decode())
     chosen = {name: value for name, value in fields if name != "csrfmiddlewaretoken"}
     return browser.post(url, chosen, follow=True)
-
-
-def text(page):
-    assert page.status_code == 200
-    return " ".join(re.sub(r"<[^>]+>", " ", page.content.decode()).split())
-
-
-def log():
-    entries = apps.get_model("admin.LogEntry").objects.order_by("id")
-    return [(e.user.username, e.action_flag, e.object_repr, e.change_message) for e in entries]
 
 
 # Reading
@@ -180,7 +113,7 @@ def test_dead_letters_are_found_by_a_whole_event_id_or_key(everything):
 
 
 def test_a_huge_outbox_is_neither_counted_nor_paged_to_its_end(everything, monkeypatch):
-    monkeypatch.setattr("kinesis_bridge.admin.PAGED_RECORDS", 150)
+    monkeypatch.setattr("kinesis_bridge.admin.letters.PAGED_RECORDS", 150)
     for _ in range(150):
         waiting("default")
     assert "There are more" not in text(everything.get(OUTBOX))
@@ -268,7 +201,7 @@ def test_discard_asks_then_deletes_and_logs(browser):
     user = browser("view_deadletter", "discard_deadletter")
 
     page = ask(user, "discard", letter)
-    assert "deleted for good" in text(page)
+    assert "This dead letter is deleted for good" in text(page)
     assert "1 of them hold up later events of their key. Those pass then" in text(page)
     confirm(user, page)
 
@@ -304,6 +237,38 @@ def test_all_of_a_filter_is_what_the_page_showed_not_what_came_since(everything)
 
     assert "Dead letters discarded: 120." in text(after)
     assert sorted(DeadLetter.objects.values_list("pk", flat=True)) == [kept.pk, late.pk]
+
+
+@pytest.mark.parametrize("action", ["requeue", "discard"])
+def test_of_too_many_the_oldest_are_done_and_the_others_told(everything, monkeypatch, action):
+    monkeypatch.setattr("kinesis_bridge.admin.letters.MOST_LETTERS", 3)
+    for place in (5, 2, 4, 1, 3):
+        letter = dead("default", outbox_id=place, event_id=f"e-{place}")
+
+    page = ask(everything, action, letter, select_across="1")
+    assert "These 3 dead letters" in text(page)
+    assert "These are the oldest of 5:" in text(page)
+    assert f"manage.py kinesis_deadletter {action} --all" in text(page)
+    confirm(everything, page)
+    assert sorted(DeadLetter.objects.values_list("outbox_id", flat=True)) == [4, 5]
+
+    page = ask(everything, action, letter, select_across="1")
+    assert "the oldest of" not in text(page)
+    confirm(everything, page)
+    requeued = list(OutboxRecord.objects.order_by("id").values_list("event_id", flat=True))
+    assert requeued == ([f"e-{n}" for n in (1, 2, 3, 4, 5)] if action == "requeue" else [])
+
+
+def test_more_ids_than_a_page_shows_are_not_taken(everything, monkeypatch):
+    monkeypatch.setattr("kinesis_bridge.admin.letters.MOST_LETTERS", 2)
+    chosen = [dead("default").pk for _ in range(3)]
+
+    sent = ",".join(map(str, chosen))
+    everything.post(
+        DEAD, {"action": "discard", "_selected_action": 0, "select_across": "1", "letters": sent}
+    )
+
+    assert DeadLetter.objects.get().pk == chosen[-1]
 
 
 def test_letters_that_went_meanwhile_are_told(everything):

@@ -2,17 +2,22 @@
 
 import io
 import sys
+from typing import NotRequired, TypedDict
 
 import pytest
 from django.core import checks
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
+from django.db import connections
+from django.db.models import Count, F, Q
 
-from kinesis_bridge import publishes
-from kinesis_bridge.checks import check_declarations, check_settings
+from kinesis_bridge import declarations, publishes
+from kinesis_bridge.checks import check_declarations as check_all
+from kinesis_bridge.checks import check_settings
 from kinesis_bridge.declarations import forget
+from kinesis_bridge.delivery.base import Delivery
 from kinesis_bridge.delivery.memory import MemoryDelivery
-from tests.testapp.models import Plain
+from tests.testapp.models import Gadget, Plain, Purchase, Sample, Slip, Thing, Widget
 
 ROLE = "arn:aws:iam::222222222222:role/EventWriter"
 GOOD = {
@@ -55,6 +60,27 @@ def declare():
     """Declare the model that is not declared, for one test."""
     yield lambda **arguments: publishes("test.plain", **{"fields": ["id"], **arguments})(Plain)
     forget(Plain)
+
+
+@pytest.fixture
+def purchase():
+    """Declare a model with relations once more, for one test."""
+
+    def declare(**arguments):
+        if "payload" in arguments:
+            arguments["fields"] = None
+        publishes("test.check", **{"fields": ["id"], **arguments})(Purchase)
+
+    kept = list(declarations._declarations[Purchase])
+    yield declare
+    declarations._declarations[Purchase][:] = kept
+    declarations._found.clear()
+
+
+def check_declarations():
+    """What is said of all but the tests' models whose keys may be null."""
+    known = {Thing, Gadget, Sample, Slip, Widget}
+    return [one for one in check_all() if one.id != "kinesis_bridge.W002" or one.obj not in known]
 
 
 def ids(messages):
@@ -163,6 +189,82 @@ def test_wrong_declaration_is_reported_with_its_model(
     assert hint in message.hint
 
 
+class Extra(TypedDict):
+    id: int
+    colour: str
+
+
+class Odd(TypedDict):
+    id: complex
+
+
+class Optional(TypedDict):
+    id: int
+    name: NotRequired[str]
+
+
+DERIVED = [
+    (
+        {"fields": ["buyer.colour"]},
+        "E034",
+        "fields= is wrong: 'buyer.colour': 'colour' is",
+        "email",
+    ),
+    ({"fields": {"a": "note.b"}}, "E034", "'note' of testapp.Purchase is no relation", "function"),
+    ({"fields": ["tags.name"]}, "E035", "'tags' is related to many rows", "Count"),
+    (
+        {"payload": lambda row: {}, "select": ["tags"]},
+        "E036",
+        "select='tags' is no foreign key or one-to-one field of testapp.Purchase",
+        "There are: buyer",
+    ),
+    (
+        {"payload": lambda row: {}, "select": ["buyer.colour"]},
+        "E036",
+        "select='buyer.colour'",
+        "buyer",
+    ),
+    ({"fields": ["id"], "select": ["buyer"]}, "E036", "there is none", "Leave it out"),
+    ({"fields": {"a": F("colour")}}, "E037", "F(colour) does not resolve", "annotate()"),
+    ({"fields": ["id"], "when": Q(colour=1)}, "E037", "when= is wrong: Cannot resolve", "filter()"),
+    ({"fields": None, "schema": Extra}, "E038", "schema= is wrong: testapp.Purchase has no", "id"),
+    ({"schema": Extra}, "E038", "schema=Extra requires colour, which fields=", "NotRequired"),
+    ({"schema": Odd}, "E039", "schema=Odd cannot be checked: type <class 'complex'>", "msgspec"),
+    ({"key": "buyer_id"}, "W002", "key='buyer_id' may be null", "null=False"),
+    ({"fields": {"changed": "note"}, "changed": True}, "E033", "named 'changed'", "Leave"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "number", "reason", "hint"), DERIVED)
+def test_what_leads_to_nothing_is_reported(bridge, purchase, arguments, number, reason, hint):
+    purchase(**arguments)
+
+    [message] = check_declarations()
+
+    assert message.id == f"kinesis_bridge.{number}"
+    assert message.level == (checks.WARNING if number.startswith("W") else checks.ERROR)
+    assert message.obj is Purchase
+    assert message.msg.startswith("publishes('test.check') on testapp.Purchase: ")
+    assert reason in message.msg
+    assert hint in message.hint
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"fields": ["buyer.region.code", "label"], "select": ["buyer.region"]},
+        {"fields": {"n": Count("tags"), "a": F("buyer__email")}, "when": Q(buyer__email="a")},
+        {"fields": ["id"], "schema": Optional},
+        {"payload": lambda row: {}, "fields": None, "schema": Extra},
+        {"fields": ["id"], "when": bool, "select": ["buyer"]},
+    ],
+)
+def test_what_leads_to_something_passes(bridge, purchase, arguments):
+    purchase(**arguments)
+
+    assert check_declarations() == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -185,6 +287,44 @@ def test_every_wrong_field_is_reported_with_its_name(bridge, declare):
     assert ids(messages) == [f"kinesis_bridge.{n}" for n in ("E030", "E030", "E031", "E032")]
     for name, message in zip(("colour", "size", "weight"), messages, strict=False):
         assert repr(name) in message.msg
+
+
+class Immediate(Delivery):
+    """Takes part in the transaction, and writes each event at once."""
+
+    transactional = True
+
+    def deliver(self, event, payload, using):
+        raise NotImplementedError
+
+
+def test_e042_a_delivery_that_cannot_make_one_event_of_several(bridge, declare):
+    bridge(STREAMS={"default": {"STREAM": "orders", "DELIVERY": f"{__name__}.Immediate"}})
+    declare(coalesce=True)
+
+    [message] = [one for one in check_declarations() if one.obj is Plain]
+
+    assert message.id == "kinesis_bridge.E042"
+    assert f"coalesce=True, and the delivery of stream 'default', {__name__}.Imm" in message.msg
+    assert "publishes('test.plain') on testapp.Plain" in message.msg
+
+
+def test_e043_a_database_without_autocommit(bridge, declare, monkeypatch):
+    monkeypatch.setitem(connections["default"].settings_dict, "AUTOCOMMIT", False)
+    declare(coalesce=True)
+
+    [message] = [one for one in check_declarations() if one.obj is Plain]
+
+    assert message.id == "kinesis_bridge.E043"
+    assert 'AUTOCOMMIT out of DATABASES["default"]' in message.hint
+
+
+@pytest.mark.parametrize("delivery", ["outbox", "background", "direct", "memory", "console"])
+def test_every_delivery_of_ours_can(bridge, declare, delivery):
+    bridge(STREAMS={"default": {"STREAM": "orders", "DELIVERY": delivery}})
+    declare(coalesce=True)
+
+    assert [one for one in check_declarations() if one.obj is Plain] == []
 
 
 def test_wrong_fields_are_reported_while_the_settings_are_wrong_too(bridge, declare):

@@ -100,7 +100,7 @@ def test_two_runs_on_one_server_have_a_database_each():
         names = {run.stdout.readline().strip() for run in runs}
         there = databases_in(cluster)
         for run in runs:
-            run.communicate(timeout=20)
+            run.communicate(timeout=60)
 
         assert len(names) == 2
         assert there == names | {"postgres"}

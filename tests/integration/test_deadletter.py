@@ -1,12 +1,16 @@
 """``kinesis_deadletter``: list, requeue, discard; all of those asked for, or none."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections, transaction
 from django.utils.dateparse import parse_datetime
 
+from kinesis_bridge import deadletters
 from kinesis_bridge.models import DeadLetter, OutboxRecord
 from tests.support.outbox import OutboxOn, dead, waiting
 
@@ -252,3 +256,52 @@ def test_all_is_of_all_databases_and_none_if_one_fails(two_outboxes):
     deadletter("requeue", "--all")
 
     assert queued("default") == queued("other") == ["e-1"]
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+@pytest.mark.parametrize(
+    "settle",
+    [
+        lambda alias: DeadLetter.objects.using(alias).requeue(),
+        lambda alias: DeadLetter.objects.using(alias).discard(),
+        lambda alias: deadletters.settle("discard", {1, 2}, database=alias),
+    ],
+    ids=["requeue", "discard", "ids"],
+)
+def test_all_lock_the_oldest_first_so_that_no_two_wait_for_each_other(settings, settle):
+    settings.DATABASE_ROUTERS = [OutboxOn("postgres")]
+    younger, older = dead("postgres", id=1, outbox_id=2), dead("postgres", id=2, outbox_id=1)
+    rows = DeadLetter.objects.using("postgres").select_for_update(nowait=True)
+
+    def work():
+        try:
+            settle("postgres")
+        finally:
+            connections["postgres"].close()
+
+    with ThreadPoolExecutor(1) as other:
+        with transaction.atomic(using="postgres"):
+            rows.get(pk=older.pk)
+            done = other.submit(work)
+            until(lambda: done.done() or somebody_waits())
+            assert not done.done()
+            rows.get(pk=younger.pk)  # raises where the other one has it
+        done.result(timeout=30)
+    assert left("postgres") == []
+
+
+def somebody_waits():
+    """Whether anybody waits for what this transaction has locked."""
+    with connections["postgres"].cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks"
+            " WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        )
+        return cursor.fetchone()[0]
+
+
+def until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

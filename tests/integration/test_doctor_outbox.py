@@ -11,8 +11,9 @@ from django.utils import timezone
 from kinesis_bridge.conf import get_config
 from kinesis_bridge.doctor.site import check_outbox
 from kinesis_bridge.findings import FINDINGS
-from kinesis_bridge.models import OutboxRecord, RelayProcess
+from kinesis_bridge.models import OutboxRecord, RelayProcess, Stream, StreamQuerySet
 from tests.support.outbox import OutboxOn, dead, waiting
+from tests.support.triggers import declared
 
 
 class Site(OutboxOn):
@@ -114,6 +115,40 @@ def test_a_relay_that_runs_and_nothing_that_waits_is_well(outbox):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_backlog_of_a_stream_that_is_paused_is_named_so(outbox):
+    old_backlog(outbox)
+    StreamQuerySet(Stream, using=outbox).pause("default", "ada")
+
+    checks = look()
+
+    assert checks["backlog"].ok
+    assert "1 events wait, the oldest for 90" in checks["backlog"].detail
+    assert "is paused since 20" in checks["backlog"].hint
+    assert "Resume it in the admin" in checks["backlog"].hint
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_triggers_that_are_not_as_declared_are_named(outbox):
+    relay(outbox)
+    with declared(outbox), connections[outbox].cursor() as cursor:
+        assert look()["triggers"].ok
+        cursor.execute(
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = 'triggerapp_triggerplace'::regclass"
+            " AND tgname LIKE %s",
+            ["%_insert_%"],
+        )
+        [(name,)] = cursor.fetchall()
+        cursor.execute(f"ALTER TABLE triggerapp_triggerplace DISABLE TRIGGER {name}")
+        checks = look()
+
+    assert [check.finding for check in checks.values() if not check.ok] == ["triggers-differ"]
+    assert f"{name} (disabled)" in checks["triggers"].detail
+    assert "triggerapp.TriggerPlace" in checks["triggers"].detail
+    assert "manage.py kinesis_snapshot" in checks["triggers"].hint
+
+
+@pytest.mark.django_db(transaction=True)
 def test_what_waits_for_a_moment_is_well(outbox):
     relay(outbox)
     waiting(outbox)
@@ -162,6 +197,7 @@ def test_a_database_that_cannot_be_reached_is_named(
 
     with django_db_blocker.unblock():
         checks = look()
+    del connections["gone"]  # the name alone is taken back by itself
 
     assert [check.finding for check in checks.values()] == ["outbox-unreachable"]
     assert "'gone'" in checks["outbox"].detail
@@ -185,5 +221,6 @@ def test_the_cases_have_every_finding_of_the_outbox():
         "outbox-unreachable",
         "outbox-forbidden",
         "delivery-keeps",
+        "triggers-differ",
     }
     assert {row.name for row in FINDINGS if row.hops == ("outbox",)} == named | elsewhere

@@ -98,6 +98,28 @@ def test_flags_reach_the_documents():
     ]
 
 
+def test_tags_of_the_credentials_go_along_to_every_role_of_a_chain(settings):
+    settings.KINESIS_BRIDGE = {
+        "ROLES": {
+            "first": {"ROLE_ARN": "arn:aws:iam::222222222222:role/First"},
+            "writer": {"ROLE_ARN": ROLE, "VIA": "first"},
+        },
+        "STREAMS": {"default": {"STREAM": "orders", "ROLE": "writer", "REGION": "eu-west-1"}},
+    }
+    made = printed("--principal", NAMED, "--session-tags")
+    without = printed("--principal", NAMED)
+
+    assert '"sts:TagSession"' not in json.dumps(without)
+    [first] = made["others"]
+    for statement in (
+        *made["account_a"]["identity_policy"]["Statement"],
+        *first["trust_policy"]["Statement"],
+        *first["permission_policy"]["Statement"],
+        *made["account_b"]["trust_policy"]["Statement"],
+    ):
+        assert statement["Action"] == ["sts:AssumeRole", "sts:TagSession"]
+
+
 def test_script():
     out, _ = run("--format", "cli", "--principal", NAMED)
 

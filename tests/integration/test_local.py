@@ -209,6 +209,18 @@ def test_a_taken_port_is_named():
             local.Emulator(port)
 
 
+def test_a_failed_start_leaves_the_port_free(monkeypatch):
+    def fail(_):
+        raise LookupError("no account")
+
+    monkeypatch.setattr(local, "furnish", fail)
+    port = closed_port()
+    with pytest.raises(LookupError) as caught:  # whose frames hold what was made
+        local.Emulator(port)
+    listening(port).close()
+    assert caught.tb is not None
+
+
 def test_what_listens_at_the_url_is_used(settings):
     with listening() as other:
         url = f"http://127.0.0.1:{other.getsockname()[1]}"
@@ -273,6 +285,22 @@ def test_new_settings_stop_it_and_start_another():
         "audit",
         "orders",
     ]
+
+
+def test_a_thread_that_asks_while_it_stops_gets_another():
+    """A sender in the background, say, while the settings change."""
+    first = local.endpoint_url()
+
+    def ask():
+        while local._own is not None:  # no slower: its end takes some milliseconds
+            pass
+        return local.endpoint_url()
+
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(ask)
+        local.stop()
+        assert second.result() != first
+    assert get_session().client("sts").get_caller_identity()["Arn"] == local.SITE_USER_ARN
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")

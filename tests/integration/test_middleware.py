@@ -290,7 +290,7 @@ class TestRequests:
             CAME.update(a=asyncio.Event(), b=asyncio.Event())
             get = AsyncClient().get
             both = (get(f"/meet/{name}/", headers={"X-Request-ID": name}) for name in "ab")
-            await asyncio.wait_for(asyncio.gather(*both), 30)
+            await asyncio.wait_for(asyncio.gather(*both), 60)
 
         async_to_sync(main)()
         assert {name: carried["requestid"] for name, carried in arrived().items()} == {

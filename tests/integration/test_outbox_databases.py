@@ -107,8 +107,23 @@ def test_a_database_that_has_half_of_the_tables_says_what_is_wrong(outboxes, bar
     (found,) = status()
 
     assert found["reachable"] is True
-    assert "no such table" in found["error"]
-    assert "Database bare cannot be read" in run("kinesis_status")
+    assert found["error"].startswith("It lacks kinesis_bridge_deadletter, kinesis_bridge_lane, ")
+    assert found["error"].endswith(". Run: manage.py migrate --database bare")
+    assert "Database bare cannot be read: It lacks" in run("kinesis_status")
+
+
+def test_a_column_that_is_missing_is_named_too(outboxes, sqlite_file):
+    outboxes(sqlite_file)
+    with connections[sqlite_file].cursor() as cursor:
+        cursor.execute("ALTER TABLE kinesis_bridge_stream DROP COLUMN paused_by")
+        cursor.execute("ALTER TABLE kinesis_bridge_stream DROP COLUMN paused")
+
+    (found,) = status()
+
+    assert found["error"] == (
+        "It lacks kinesis_bridge_stream.paused, kinesis_bridge_stream.paused_by."
+        f" Run: manage.py migrate --database {sqlite_file}"
+    )
 
 
 @pytest.mark.parametrize("first", ["sqlite_file", "gone"])

@@ -15,7 +15,7 @@ from kinesis_bridge import get_client
 from kinesis_bridge.conf import get_config
 from kinesis_bridge.event import PutResult, Record, RejectedRecord
 from kinesis_bridge.producer import Producer
-from kinesis_bridge.signals import records_rejected, records_sent
+from kinesis_bridge.signals import records_rejected, records_sent, request_failed
 from kinesis_bridge.transport import Transport
 from tests.support.aws import Answers, AwsServer
 from tests.support.producer import (
@@ -26,6 +26,7 @@ from tests.support.producer import (
     producing,
     read,
 )
+from tests.support.signals import heard
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,23 @@ def test_statistics_and_signals_count_what_arrived(sink, told):
     assert sum(values["bytes"] for _, values in told) == statistics.bytes
     assert {values["stream"] for _, values in told} == {"default"}
     assert all(0 < values["seconds"] < 5 for _, values in told)
+    refused = [values["refused"] for _, values in told]
+    assert sum(sum(codes.values()) for codes in refused) == throttled
+    assert {code for codes in refused for code in codes} == {
+        "ProvisionedThroughputExceededException"
+    }
+    assert {values["order_violations"] for _, values in told} == {0}
+
+
+def test_a_request_that_fails_as_a_whole_is_told(sink):
+    records = events(20, 20)
+    sink.set_faults("http500:next=1")
+    with producing(sink.url) as producer, heard(request_failed) as failed:
+        assert_acknowledged(producer.send(records))
+
+    (one,) = failed
+    assert (one["stream"], one["count"], one["error"].name) == ("default", 20, "aws-down")
+    assert 0 < one["seconds"] < 5
 
 
 def test_hot_keys_show_as_short_requests_unless_packed(sink):

@@ -2,7 +2,10 @@
 
 import json
 import logging
+import threading
 import time
+from contextlib import contextmanager
+from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -19,13 +22,18 @@ from kinesis_bridge.models import (
     RelayProcess,
     StreamStatistic,
 )
+from kinesis_bridge.relay import worker as worker_module
 from kinesis_bridge.relay.statistics import Statistics
 from kinesis_bridge.relay.store import Store
+from kinesis_bridge.relay.worker import Worker
+from kinesis_bridge.signals import batch_settled, relay_resumed, relay_started
 from kinesis_bridge.streams import streams
-from tests.support.outbox import OutboxOn, waiting
+from tests.support.outbox import OutboxOn, now, waiting
 from tests.support.producer import events, read
 from tests.support.relay import fill, going_to, left, listening, pauses, payloads, running
 from tests.support.servers import wait_for
+from tests.support.signals import heard
+from tests.support.sqlite import sqlite_alias
 
 pytestmark = pytest.mark.django_db(transaction=True)
 postgres = pytest.mark.parametrize("database", ["postgres"], indirect=True)
@@ -116,7 +124,7 @@ def poisoned(alias):
     return first
 
 
-def test_poison_is_a_dead_letter_and_the_others_of_its_key_pass(outbox, sink):
+def test_poison_is_a_dead_letter_and_the_others_of_its_key_pass(outbox, sink, caplog):
     first = poisoned(outbox)
 
     with going_to(sink) as name, pauses() as told:
@@ -132,6 +140,76 @@ def test_poison_is_a_dead_letter_and_the_others_of_its_key_pass(outbox, sink):
     assert letter.message
     assert bytes(letter.payload) == b"x" * (LIMIT + 1)
     assert StreamStatistic.objects.using(outbox).get().dead_lettered == 1
+    (line,) = caplog.records
+    assert (line.stream, line.database, line.lane) == ("default", outbox, first.lane)
+    assert (line.event_id, line.code) == ("bad", "ValidationException")
+
+
+@contextmanager
+def settled():
+    """What ``batch_settled`` told, with whether the relay's transaction was still open."""
+    told = []
+
+    def receiver(signal, sender, **facts):
+        open_still = connections[facts["database"]].in_atomic_block
+        told.append({"sender": sender, "open": open_still, **facts})
+
+    batch_settled.connect(receiver)
+    try:
+        yield told
+    finally:
+        batch_settled.disconnect(receiver)
+
+
+def test_a_batch_tells_what_became_of_it_once_it_is_committed(outbox, sink):
+    poisoned(outbox)
+    OutboxRecord.objects.using(outbox).update(created=now() - timedelta(seconds=60))
+
+    with going_to(sink), settled() as told:
+        assert once(outbox)["dead_lettered"] == 1
+
+    (batch,) = told
+    seconds, ages, records = (batch.pop(name) for name in ("seconds", "ages", "records"))
+    assert batch == {
+        "sender": Worker,
+        "open": False,
+        "stream": "default",
+        "database": outbox,
+        "sent": 3,
+        "bytes": len(b"12other"),
+        "dead_lettered": 1,
+        "retried": 0,
+        "codes": {"ValidationException": 1},
+        "error": None,
+    }
+    assert [record.partition_key for record in records] == ["k", "k", "k", "other"]
+    assert 0 < seconds < 5
+    assert len(ages) == 3
+    assert all(60 < age < 65 for age in ages), ages
+
+
+@sqlite
+def test_a_batch_that_waits_tells_it_and_a_receiver_that_fails_stops_nothing(outbox, sink, caplog):
+    fill(outbox, events(3, 3))
+
+    def broken(**_):
+        raise RuntimeError("an observer's own fault")
+
+    sink.set_faults("access_denied:next=1")
+    batch_settled.connect(broken)
+    try:
+        with going_to(sink), settled() as told, running(outbox):
+            assert wait_for(lambda: not left(outbox))
+    finally:
+        batch_settled.disconnect(broken)
+
+    counts = [(batch["sent"], batch["retried"], len(batch["ages"])) for batch in told]
+    assert counts == [(0, 3, 0), (3, 0, 3)]
+    assert [getattr(batch["error"], "name", None) for batch in told] == [
+        "stream-denied-caller",
+        None,
+    ]
+    assert "an observer's own fault" in caplog.text
 
 
 def test_poison_that_blocks_holds_its_key_until_it_is_requeued(outbox, sink):
@@ -193,11 +271,11 @@ def test_a_relay_goes_on_after_an_outage_and_tells_of_it_once(outbox, sink, capl
     caplog.set_level(logging.INFO, "kinesis_bridge.relay")
 
     with going_to(sink) as name, pauses() as told, running(outbox) as totals:
-        assert wait_for(lambda: sink.stats()["operations"].get("PutRecords", 0) >= 2, 5)
+        assert wait_for(lambda: sink.stats()["operations"].get("PutRecords", 0) >= 2)
         assert left(outbox) == 50
         assert DeadLetter.objects.using(outbox).count() == 0
         sink.clear_faults()
-        assert wait_for(lambda: not left(outbox), 5)
+        assert wait_for(lambda: not left(outbox))
 
     assert read(sink, name).verdict(records).exact
     assert (totals["sent"], totals["dead_lettered"]) == (50, 0)
@@ -205,6 +283,10 @@ def test_a_relay_goes_on_after_an_outage_and_tells_of_it_once(outbox, sink, capl
     assert len(told) == 1
     levels = [record.levelname for record in caplog.records]
     assert levels == ["WARNING", "INFO"], caplog.text
+    paused, resumed = caplog.records
+    assert (paused.stream, paused.error) == ("default", "stream-denied-caller")
+    assert paused.side == "account B"
+    assert resumed.seconds > 0
     assert "takes events again" in caplog.records[1].getMessage()
 
 
@@ -223,8 +305,8 @@ def test_streams_do_not_wait_for_each_other(outbox):
             pauses() as told,
             running(outbox, batch=20),
         ):
-            assert wait_for(lambda: not left(outbox, stream="default"), 5)
-            assert wait_for(lambda: told, 5)
+            assert wait_for(lambda: not left(outbox, stream="default"))
+            assert wait_for(lambda: told)
             assert left(outbox, stream="audit") == 100
     assert [stream for stream, _ in told] == ["audit"]
 
@@ -234,19 +316,36 @@ def test_the_site_writes_to_sqlite_while_a_batch_is_under_way(outbox, sink):
     fill(outbox, events(10, 1))
     sink.set_faults("hang:next=1")
 
-    with going_to(sink, READ_TIMEOUT=1.5), running(outbox):
-        assert wait_for(lambda: sink.stats()["requests"] > 0, 5)
-        began = time.monotonic()
+    with going_to(sink, READ_TIMEOUT=4.0), running(outbox):
+        assert wait_for(lambda: sink.stats()["requests"] > 0)
         waiting(outbox, key="written meanwhile")
-        assert time.monotonic() - began < 1.2
+        assert sink.stats()["requests"] == 1  # which hangs
         assert left(outbox) == 11
-        assert wait_for(lambda: not left(outbox), 5)
+        assert wait_for(lambda: not left(outbox))
+
+
+@sqlite
+def test_a_relay_tells_that_it_starts_and_when_an_outage_is_over(outbox, sink):
+    fill(outbox, events(3, 3))
+    sink.set_faults("access_denied:next=2")
+
+    with (
+        going_to(sink),
+        heard(relay_started) as started,
+        heard(relay_resumed) as resumed,
+        running(outbox),
+    ):
+        assert wait_for(lambda: resumed)
+
+    assert [(one["streams"], one["databases"]) for one in started] == [(["default"], [outbox])]
+    assert [one["stream"] for one in resumed] == ["default"]
+    assert 0 < resumed[0]["seconds"] < 5
 
 
 def test_a_relay_says_that_it_lives_and_that_it_is_gone(outbox, sink):
     relays = RelayProcess.objects.using(outbox)
     with going_to(sink), running(outbox):
-        assert wait_for(relays.exists, 5)
+        assert wait_for(relays.exists)
         assert relays.get().host
     assert not relays.exists()
 
@@ -254,13 +353,13 @@ def test_a_relay_says_that_it_lives_and_that_it_is_gone(outbox, sink):
 @postgres
 def test_a_commit_wakes_the_relay(outbox, sink):
     with going_to(sink), running(outbox, poll=30):
-        assert wait_for(lambda: listening(outbox), 5)
+        assert wait_for(lambda: listening(outbox))
         time.sleep(0.3)  # until it has looked, and sleeps
         began = time.monotonic()
         with transaction.atomic(using=outbox):
             streams["default"].publish("a.b", {"a": 1}, key="k", using=outbox)
-        assert wait_for(lambda: not left(outbox), 3)
-        assert time.monotonic() - began < 2
+        assert wait_for(lambda: not left(outbox))
+        assert time.monotonic() - began < 15  # it would have looked after 30
 
 
 @postgres
@@ -285,3 +384,55 @@ def test_once_says_that_its_database_failed(outbox, sink):
     with going_to(sink), pytest.raises(CommandError, match="no such table"):
         once(outbox)
     assert left(outbox) == 3
+
+
+@contextmanager
+def reading(alias):
+    """Have another thread hold a table of the database; yields what ends that."""
+    held, ends = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic(using=alias):
+            list(Lane.objects.using(alias).all())
+            held.set()
+            ends.wait(10)
+        connections[alias].close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert held.wait(5)
+        yield ends.set
+    finally:
+        ends.set()
+        thread.join()
+
+
+@pytest.fixture
+def shared(sqlite_file, settings, django_db_blocker):
+    """The alias of a database whose threads share a cache, where SQLite waits for none of them.
+
+    As one in memory; but Django closes its connections.
+    """
+    path = connections.settings[sqlite_file]["NAME"]
+    with sqlite_alias("shared_cache", f"file:{path}?cache=shared") as alias:
+        settings.DATABASE_ROUTERS = [OutboxOn(alias)]
+        yield alias
+
+
+def test_once_waits_where_threads_share_a_cache_of_sqlite(shared, sink):
+    fill(shared, events(3, 1))
+    with going_to(sink), reading(shared) as end:
+        timer = threading.Timer(0.3, end)
+        timer.start()
+        assert once(shared)["sent"] == 3
+        timer.join()
+    assert left(shared) == 0
+
+
+def test_once_does_not_wait_there_for_ever(shared, sink, monkeypatch):
+    monkeypatch.setattr(worker_module, "LOCKED_SECONDS", 0.2)
+    fill(shared, events(3, 1))
+    with going_to(sink), reading(shared), pytest.raises(CommandError, match="table is locked"):
+        once(shared)
+    assert left(shared) == 3

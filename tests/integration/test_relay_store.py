@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.db import connections, transaction
@@ -14,7 +15,7 @@ from kinesis_bridge.event import RejectedRecord
 from kinesis_bridge.models import LANES, DeadLetter, Lane, OutboxRecord
 from kinesis_bridge.relay.store import Store
 from tests.support.aws import ROOT
-from tests.support.outbox import OutboxOn, dead, waiting
+from tests.support.outbox import OutboxOn, dead, now, waiting
 from tests.support.servers import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -296,6 +297,21 @@ def test_rows_are_read_by_lane_in_the_order_of_their_ids(store):
     hint = store.lanes_with_work(100)
     assert sorted(hint) == sorted({row.lane for row in rows})
     assert store.lanes_with_work(1) == [rows[0].lane]
+
+
+@pytest.mark.parametrize(("use_tz", "zone"), [(True, "UTC"), (True, "Asia/Tokyo"), (False, "UTC")])
+def test_a_row_tells_its_age(store, settings, use_tz, zone):
+    settings.USE_TZ, settings.TIME_ZONE = use_tz, zone
+    connections[store.database].close()
+    given = [90.5, 0, -60]  # of a site whose clock is ahead, too
+    for ago in given:
+        waiting(store.database, created=now() - timedelta(seconds=ago))
+
+    ages = [row.age for row in store.read(range(LANES), 10)]
+
+    for age, ago in zip(ages, given, strict=True):
+        assert ago - 0.5 <= age < ago + 30  # a busy machine takes its time to write them
+    assert {type(age) for age in ages} == {float}
 
 
 def test_a_row_that_was_committed_late_is_read_first(store):

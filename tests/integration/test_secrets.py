@@ -23,7 +23,7 @@ from kinesis_bridge.exceptions import AwsError
 from kinesis_bridge.models import DeadLetter, OutboxRecord
 from kinesis_bridge.session import temporary_credentials
 from kinesis_bridge.streams import streams
-from tests.integration.test_admin import APPS, SITE
+from tests.support.admin import APPS, SITE
 from tests.support.aws import (
     Answers,
     AwsServer,

@@ -553,7 +553,8 @@ def test_each_refresh_is_announced_once_and_without_secrets(aws):
 
     assert [(facts["role"], facts["role_arn"]) for facts in said] == [("writer", ROLE_ARN)] * 2
     for facts in said:
-        assert facts.keys() == {"role", "role_arn", "expires_at"}
+        assert facts.keys() == {"role", "role_arn", "session_arn", "expires_at"}
+        assert facts["session_arn"].startswith("arn:aws:sts::222222222222:assumed-role/")
         left = facts["expires_at"] - datetime.now(UTC)
         assert timedelta(minutes=59) < left <= timedelta(hours=1)
         assert not [secret for secret in SECRETS if secret in repr(facts)]

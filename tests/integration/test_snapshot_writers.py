@@ -144,7 +144,7 @@ def test_what_is_replayed_is_what_the_table_holds(places, seed, monkeypatch):
     worker = Worker(run, scope, places, Limits(batch=25), let_write)
     with thread(lambda: change_rows(0)), thread(lambda: change_rows(1)):
         try:
-            assert wait_for(lambda: min(done) >= 3, 20)
+            assert wait_for(lambda: min(done) >= 3)
             before = list(done)
             assert worker.work()
             assert done != before  # they did write meanwhile
@@ -185,7 +185,7 @@ def test_a_locked_row_stops_no_other_and_its_state_arrives(places, commit):
     worker = made(places)
     with locking(places, 42, commit=commit) as let_go, thread(worker.work) as working:
         # All the others are there, and the run waits for this one.
-        assert wait_for(lambda: len(records(places)) == ROWS - 1, 10)
+        assert wait_for(lambda: len(records(places)) == ROWS - 1)
         assert SnapshotRun.objects.using(places).get().locked == [42]
         assert "42" not in replayed(places)
         assert working.is_alive()
@@ -234,7 +234,7 @@ def test_no_more_locked_rows_are_noted_than_there_is_room_for(places, monkeypatc
         assert has.wait(5)
         with thread(worker.work):
             run = SnapshotRun.objects.using(places)
-            assert wait_for(lambda: len(run.get().locked) == 4, 10)
+            assert wait_for(lambda: len(run.get().locked) == 4)
             assert run.get().after == 14
             ends.set()
     assert replayed(places) == held(places)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from kinesis_bridge.management import tables
-from kinesis_bridge.models import Lane, OutboxRecord, RelayProcess, StreamStatistic
+from kinesis_bridge.models import Lane, OutboxRecord, RelayProcess, Stream, StreamStatistic
 from kinesis_bridge.status import read_status
 from tests.support.outbox import OutboxOn, dead, waiting
 
@@ -64,6 +64,7 @@ def test_an_empty_outbox_shows_every_stream_of_the_settings(outbox):
         "dead_letters": 0,
         "blocking": 0,
         "sent_last_minute": 0,
+        "paused": None,
     }
     assert database == {
         "database": outbox,
@@ -147,6 +148,14 @@ def test_rows_of_a_stream_that_the_settings_lack_are_shown_as_unknown(outbox):
     text = status()
     assert re.search(r"^renamed +unknown +1 ", text, re.MULTILINE)
     assert "Unknown: the settings have no such stream; what waits is not sent." in text
+
+
+def test_a_pause_is_told(outbox):
+    since = timezone.now()
+    Stream.objects.using(outbox).create(alias="audit", paused=since, paused_by="ada")
+    assert parse_datetime(stream("audit")["paused"]) == since
+    assert stream("default")["paused"] is None
+    assert f"Paused: audit, since {since:%Y-%m-%d %H:%M:%S}" in status()
 
 
 @pytest.mark.parametrize("database", ["postgres", "mysql"], indirect=True)

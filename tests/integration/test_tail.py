@@ -132,7 +132,7 @@ def test_find_returns_the_record_that_landed_there(emulated):
 def test_find_gives_up_in_time(reader):
     started = time.monotonic()
     assert reader.find(PutResult("shardId-000000000000", "1"), seconds=0.5) is None
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 8
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "AccessDenied"])

@@ -240,15 +240,15 @@ def test_no_request_is_repeated_by_the_transport(transport):
 def test_credentials_are_refreshed_on_the_way(transport):
     records = events(400, 50)
     with (
-        Sink(sts_lifetime=1.0) as sink,
+        Sink(sts_lifetime=2.0) as sink,
         producing(sink.url, role=True, TRANSPORT=transport) as producer,
     ):
-        until = time.monotonic() + 1.8
+        until = time.monotonic() + 3.6
         sent = 0
         while time.monotonic() < until and sent < 400:
             assert_acknowledged(producer.send(records[sent : sent + 8]))
             sent += 8
-            time.sleep(0.04)
+            time.sleep(0.08)
         assert read(sink, producer.stream.name).verdict(records[:sent]).exact
         assert 2 <= sink.stats()["assume_role"] <= 5
         assert sink.stats()["errors"] == {}

@@ -17,7 +17,7 @@ HOST = "127.0.0.1"
 # Below the ports that a system gives to its own outgoing connections: while a server is down, a
 # client that knocks at such a port could be given that very port, and meet itself.
 PORTS = range(20000, 32000)
-SECONDS = 30
+SECONDS = 60  # for what takes a moment on a machine that has time
 # Waits for the end of its standard input, which is the end of the process that started it.
 WATCH = """
 cat >/dev/null

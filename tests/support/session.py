@@ -32,7 +32,7 @@ def at_once(number, function):
         return list(pool.map(call, range(number)))
 
 
-def in_child(function, seconds=20):
+def in_child(function, seconds=60):
     """Return what `function` returns in a forked child, as JSON; the alarm ends a deadlock."""
     reading, writing = os.pipe()
     child = os.fork()

@@ -1,6 +1,8 @@
 """Models of every kind that capture has to get right."""
 
+import dataclasses
 import uuid
+from decimal import Decimal
 
 from django.db import models
 from django.db.models.functions import Now
@@ -38,6 +40,26 @@ class Gadget(models.Model):
     made = models.DateTimeField(null=True)
     extra = models.JSONField(null=True)
     secret = models.CharField(max_length=50, default="")
+
+
+@publishes("test.widget", key="owner_id", exclude=["made", "secret"], changed=True, coalesce=True)
+class Widget(models.Model):
+    """As a gadget; what one transaction does to it is told once."""
+
+    owner = models.ForeignKey(Owner, models.CASCADE, null=True)
+    name = models.CharField(max_length=50, default="")
+    price = models.DecimalField(max_digits=10, decimal_places=2, default=0)
+    count = models.IntegerField(default=0)
+    made = models.DateTimeField(null=True)
+    extra = models.JSONField(null=True)
+    secret = models.CharField(max_length=50, default="")
+
+
+@publishes("test.counter", fields=["id", "count"], coalesce=True)
+class Counter(models.Model):
+    """Told once a transaction, and not from where."""
+
+    count = models.IntegerField(default=0)
 
 
 class ThingProxy(Thing):
@@ -224,3 +246,95 @@ class Gauge(models.Model):
     double = models.GeneratedField(
         expression=models.F("level") * 2, output_field=models.IntegerField(), db_persist=True
     )
+
+
+class Region(models.Model):
+    code = models.CharField(max_length=5)
+
+
+class Buyer(models.Model):
+    email = models.CharField(max_length=50)
+    region = models.ForeignKey(Region, models.SET_NULL, null=True)
+
+
+@publishes(
+    "test.purchase",
+    fields={
+        "id": "id",
+        "email": "buyer.email",
+        "buyer.region.code": "buyer.region.code",
+        "gross": models.ExpressionWrapper(
+            models.F("net") + models.F("tax"),
+            models.DecimalField(max_digits=10, decimal_places=2),
+        ),
+        "label": "label",
+        "double": lambda purchase: purchase.count * 2,
+        "marks": "tags",
+    },
+    select=["buyer"],
+    changed=True,
+)
+class Purchase(models.Model):
+    """What is published of it stands mostly elsewhere."""
+
+    buyer = models.ForeignKey(Buyer, models.SET_NULL, null=True)
+    net = models.DecimalField(max_digits=10, decimal_places=2, default=0)
+    tax = models.DecimalField(max_digits=10, decimal_places=2, default=0)
+    count = models.IntegerField(default=0)
+    note = models.CharField(max_length=50, default="")
+    tags = models.ManyToManyField(Tag)
+
+    @property
+    def label(self) -> str:
+        return f"{self.count} for {self.buyer.email if self.buyer else 'nobody'}"
+
+
+@dataclasses.dataclass
+class BillData:
+    id: int
+    buyer: str | None
+    total: Decimal
+
+
+def bill_data(bill) -> BillData:
+    return BillData(bill.pk, bill.buyer and bill.buyer.email, bill.total)
+
+
+@publishes(
+    "test.bill",
+    payload=bill_data,
+    select=["buyer"],
+    version=2,
+    when=models.Q(draft=False),
+    changed=True,
+)
+class Bill(models.Model):
+    """Its data is made by a function, of which the dataclass is the schema."""
+
+    buyer = models.ForeignKey(Buyer, models.CASCADE, null=True)
+    total = models.DecimalField(max_digits=10, decimal_places=2, default=0)
+    draft = models.BooleanField(default=False)
+
+
+@publishes(
+    "test.slip",
+    key="owner_id",
+    fields={
+        "id": "id",
+        "owner_id": "owner",
+        "name": "name",
+        "price": "price",
+        "count": "count",
+        "whose": "owner.name",
+        "more": models.F("count") + 1,
+        "shout": lambda slip: slip.name.upper(),
+    },
+    changed=True,
+)
+class Slip(models.Model):
+    """As a gadget; its events tell what stands elsewhere, too."""
+
+    owner = models.ForeignKey(Owner, models.CASCADE, null=True)
+    name = models.CharField(max_length=50, default="")
+    price = models.DecimalField(max_digits=10, decimal_places=2, default=0)
+    count = models.IntegerField(default=0)

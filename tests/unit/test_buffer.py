@@ -56,7 +56,7 @@ def elsewhere(target, *arguments):
         assert not thread.is_alive(), "stuck"
 
 
-def until(condition, seconds=5):
+def until(condition, seconds=30):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came"
@@ -173,7 +173,7 @@ class TestWaiting:
         buffer.put(record(1))
         started = time.monotonic()
         assert not buffer.put(record(2), 0.05)
-        assert 0.05 <= time.monotonic() - started < 1
+        assert 0.05 <= time.monotonic() - started < 8
         assert not buffer._turns
 
     def test_the_last_call_ends_waits_that_are_under_way_and_those_to_come(self):

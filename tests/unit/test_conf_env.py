@@ -16,8 +16,10 @@ NAMES = [
     "PROFILE",
     "DELIVERY",
     "SOURCE",
+    "SCHEMAS",
     "LOCAL_AWS",
     "LOCAL_AWS_URL",
+    "STRICT",
 ]
 
 
@@ -54,10 +56,13 @@ def test_all_variables_together_make_one_role_and_one_stream(env):
         PROFILE="shop",
         DELIVERY="memory",
         SOURCE="/shop",
+        SCHEMAS="https://shop.test/schemas/",
         LOCAL_AWS="on",
         LOCAL_AWS_URL="http://127.0.0.1:4567",
+        STRICT="yes",
     ) == {
         "SOURCE": "/shop",
+        "SCHEMAS": "https://shop.test/schemas/",
         "ROLES": {
             "default": {
                 "ROLE_ARN": ROLE,
@@ -77,6 +82,7 @@ def test_all_variables_together_make_one_role_and_one_stream(env):
         },
         "LOCAL_AWS": True,
         "LOCAL_AWS_URL": "http://127.0.0.1:4567",
+        "STRICT": True,
     }
 
 
@@ -104,7 +110,8 @@ def test_variable_of_the_stream_lands_in_the_stream(env, name, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("SOURCE", "/shop"), ("LOCAL_AWS_URL", "http://localhost:1")]
+    ("name", "value"),
+    [("SOURCE", "/shop"), ("SCHEMAS", "urn:shop:/"), ("LOCAL_AWS_URL", "http://localhost:1")],
 )
 def test_variable_of_the_bridge_lands_at_the_top(env, name, value):
     assert env(**{name: value}) == {name: value, "STREAMS": {"default": {}}}
@@ -130,6 +137,14 @@ def test_local_aws_takes_the_true_and_false_words_in_any_case(env, problems, wor
     assert env(LOCAL_AWS=word)["LOCAL_AWS"] is expected
     assert problems(LOCAL_AWS=word, STREAM="orders") == []
     assert conf.get_config().local_aws is expected
+
+
+def test_strict_takes_the_same_words(env, problems):
+    assert env(STRICT="off")["STRICT"] is False
+    assert problems(STRICT="on", STREAM="orders") == []
+    assert conf.get_config().strict
+    [problem] = problems(STRICT="maybe", STREAM="orders")
+    assert problem.id == "kinesis_bridge.E024"
 
 
 @pytest.mark.parametrize("word", ["maybe", "tru", "2"])

@@ -79,7 +79,7 @@ WRONG = [
     ("E001", (*DEFAULT, "OPTIONS"), [], "must be a dictionary, not list"),
     ("E001", (*WRITER, "TAGS"), ["site"], "must be a dictionary, not list"),
     ("E001", (*WRITER, "TAGS"), {7: "x"}, "must have text for keys, not 7"),
-    ("E002", ("STREAM",), "orders", "is not known here; there are SOURCE, ROLES"),
+    ("E002", ("STREAM",), "orders", "is not known here; there are SOURCE, SCHEMAS"),
     ("E002", (*WRITER, "EXTERNALID"), "x", "is not known here; there are ROLE_ARN"),
     ("E002", (*WRITER, "external_id"), SECRET, "is not known here; there are ROLE_ARN"),
     ("E002", (*DEFAULT, "STREAM_ARN"), STREAM, "is not known here; there are STREAM"),
@@ -152,6 +152,17 @@ WRONG = [
     ("E017", ("SOURCE",), "my shop", "must be a URI reference without spaces"),
     ("E017", ("SOURCE",), "/caffè", "must be a URI reference without spaces"),
     ("E017", ("SOURCE",), "<shop>", "must be a URI reference without spaces"),
+    *(
+        ("E023", ("SCHEMAS",), base, 'must be an absolute URI that ends in "/"')
+        for base in (
+            "schemas/",
+            "//shop.test/",
+            "https://shop.test",
+            "https:///",
+            "https://a b/",
+            7,
+        )
+    ),
     ("E017", ("SOURCE",), 0, "must be a URI reference without spaces"),
     ("E018", ("LOCAL_AWS",), "maybe", "must be True or False, not 'maybe'"),
     ("E018", ("LOCAL_AWS",), 1, "must be True or False, not 1"),
@@ -170,6 +181,8 @@ WRONG = [
     ("E022", (*WRITER, "PRINCIPAL"), "arn:aws:iam::111111111111:role", "must be the ARN"),
     ("E022", (*WRITER, "PRINCIPAL"), "arn:aws:iam::111111111111:group/x", "must be the ARN"),
     ("E022", (*WRITER, "PRINCIPAL"), 4, "must be the ARN of the role or user"),
+    ("E024", ("STRICT",), "maybe", "must be True or False, not 'maybe'"),
+    ("E024", ("STRICT",), 1, "must be True or False, not 1"),
     ("E020", (*DEFAULT, "DELIVERY"), "pigeon", "is not known: 'pigeon'; there are"),
     ("E020", (*DEFAULT, "DELIVERY"), ["direct"], "is not known: ['direct']; there are"),
     ("E020", (*DEFAULT, "DELIVERY"), "no.such.Delivery", "cannot be imported: 'no.such.Delivery'"),
@@ -367,7 +380,9 @@ RIGHT = [
     *(((*DEFAULT, "OPTIONS", "MAX_RECORD_BYTES"), size) for size in (1024, 10 * 1024 * 1024)),
     ((*DEFAULT, "OPTIONS", "READ_TIMEOUT"), 5),
     *((("SOURCE",), text) for text in ("urn:shop", "https://shop.test/a?b=%20#c", "", None)),
+    *((("SCHEMAS",), text) for text in ("https://shop.test/a/", "urn:shop:/", "", None)),
     *((("LOCAL_AWS",), value) for value in (True, False)),
+    *((("STRICT",), value) for value in (True, False)),
     *((("LOCAL_AWS_URL",), url) for url in ("http://localhost", "http://[::1]:65535/", "", None)),
 ]
 

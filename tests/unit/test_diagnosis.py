@@ -174,6 +174,17 @@ def test_a_denied_assume_role_names_both_sides_and_carries_both_documents(code):
     assert "external-secret" not in str(error)
 
 
+def test_tags_of_the_caller_s_own_session_are_in_both_documents():
+    assert not ROLE.tags
+    message = f"User: {CALLER} is not authorized to perform: sts:TagSession on resource: x"
+
+    error = explain(refused("AccessDenied", message, 403), path("assume-role"))
+
+    assert len(error.documents) == 2
+    for document in error.documents.values():
+        assert document["Statement"][0]["Action"] == ["sts:AssumeRole", "sts:TagSession"]
+
+
 def test_a_denied_stream_carries_the_permission_policy():
     error = explain(refused("AccessDeniedException", "no"), path("stream"))
 

@@ -7,8 +7,15 @@ import pytest
 
 from kinesis_bridge.exceptions import EndpointError
 from kinesis_bridge.relay import outage
-from kinesis_bridge.relay.outage import FIRST_PAUSE, LONGEST_PAUSE, Quietly, StreamState
-from kinesis_bridge.signals import relay_paused
+from kinesis_bridge.relay.outage import (
+    FIRST_PAUSE,
+    IDLE_SECONDS,
+    LONGEST_PAUSE,
+    Quietly,
+    StreamState,
+)
+from kinesis_bridge.signals import relay_paused, relay_resumed
+from tests.support.signals import heard
 
 DOWN = EndpointError("No answer.", name="endpoint", side="network", hint="Wait.")
 
@@ -75,10 +82,45 @@ def test_the_signal_is_sent_once_for_each_outage(clock, paused):
     for _ in range(5):
         state.failed(DOWN)
     assert paused == [("orders", DOWN)]
-    state.worked()
-    state.worked()
+    clock.now += 60
+    with heard(relay_resumed) as resumed:
+        state.worked()
+        state.worked()
+    assert [(one["stream"], one["seconds"]) for one in resumed] == [("orders", 60)]
     state.failed(DOWN)
     assert paused == [("orders", DOWN)] * 2
+
+
+def test_an_outage_ends_when_nothing_has_waited_for_a_while(clock, caplog):
+    caplog.set_level(logging.INFO, "kinesis_bridge.relay")
+    state = StreamState("orders")
+    state.idle("default")
+    state.failed(DOWN, "default")
+    with heard(relay_resumed) as resumed:
+        clock.now += IDLE_SECONDS - 1
+        state.idle("default")
+        assert state.error is DOWN
+        clock.now += 1
+        state.idle("default")
+        state.idle("default")
+    assert state.error is None
+    assert state.last.ended is not None
+    assert [(one["stream"], one["seconds"]) for one in resumed] == [("orders", IDLE_SECONDS)]
+    assert not state.has_worked()  # nothing was acknowledged: other relays' outages are their own
+    assert caplog.messages[1:] == [
+        "Nothing waits for stream orders any more; it took no events for 30 s."
+    ]
+
+
+def test_an_outage_lasts_while_events_wait_in_another_database(clock):
+    state = StreamState("orders")
+    state.failed(DOWN, "default")
+    state.failed(DOWN, "other")
+    clock.now += 2 * IDLE_SECONDS
+    state.idle("default")
+    assert state.error is DOWN
+    state.idle("other")
+    assert state.error is None
 
 
 def test_an_outage_is_a_line_a_minute(clock, caplog):
@@ -89,7 +131,8 @@ def test_an_outage_is_a_line_a_minute(clock, caplog):
         clock.now += 1
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 3
-    assert "orders takes no events since 60 s; they wait in the outbox. No answer." in lines[1]
+    assert "orders takes no events; they wait in the outbox. No answer." in lines[0]
+    assert "orders takes no events, for 60 s now; they wait in the outbox. No answer." in lines[1]
     state.worked()
     assert "takes events again, after 180 s" in caplog.records[-1].getMessage()
 

@@ -36,18 +36,18 @@ def test_threads_are_started_at_need_and_never_more_than_allowed(workers):
 
     for _ in range(5):
         workers.run(work)
-    first = {began.get(timeout=5) for _ in range(3)}
+    first = {began.get(timeout=30) for _ in range(3)}
     assert first == names() == {"testing-1", "testing-2", "testing-3"}
     assert all(t.daemon for t in threading.enumerate() if t.name in first)
     release.set()
-    assert {began.get(timeout=5) for _ in range(2)} <= first
+    assert {began.get(timeout=30) for _ in range(2)} <= first
 
 
 def test_an_idle_thread_is_used_again(workers):
     done = SimpleQueue()
     for _ in range(20):
         workers.run(lambda: done.put(threading.get_ident()))
-        done.get(timeout=5)
+        done.get(timeout=30)
         time.sleep(0.001)
     assert len(names()) <= 2
 
@@ -57,7 +57,7 @@ def test_work_that_came_before_close_is_done(workers):
     for number in range(10):
         workers.run(lambda number=number: done.put(number))
     workers.close()
-    assert sorted(done.get(timeout=5) for _ in range(10)) == list(range(10))
+    assert sorted(done.get(timeout=30) for _ in range(10)) == list(range(10))
 
 
 def test_a_close_before_the_threads_first_step_loses_no_work():
@@ -66,7 +66,7 @@ def test_a_close_before_the_threads_first_step_loses_no_work():
         workers, done = Workers(2, "testing"), SimpleQueue()
         workers.run(lambda done=done: done.put(True))
         workers.close()
-        assert done.get(timeout=5)
+        assert done.get(timeout=30)
 
 
 def test_a_thread_that_starts_late_serves_the_queue_it_was_started_for(monkeypatch, workers):
@@ -77,7 +77,7 @@ def test_a_thread_that_starts_late_serves_the_queue_it_was_started_for(monkeypat
     workers.close()
     monkeypatch.undo()
     started[0].start()
-    assert done.get(timeout=5) == "before"
+    assert done.get(timeout=30) == "before"
     started[0].join(5)
     assert not started[0].is_alive()
 
@@ -88,4 +88,4 @@ def test_close_twice_and_work_afterwards(workers):
     workers.close()
     workers.close()
     workers.run(lambda: done.put(2))
-    assert {done.get(timeout=5), done.get(timeout=5)} == {1, 2}
+    assert {done.get(timeout=30), done.get(timeout=30)} == {1, 2}
