@@ -97,7 +97,8 @@ clean:
 
 # Installs once, and again when what is needed changes; without a network nothing is asked for.
 $(STAMP): requirements.txt pyproject.toml
-	@echo "Installing what is needed into $(VENV): once, about a minute."
+	@echo "Installing what is needed into $(VENV): once, a minute or three (seconds where uv is)."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	uv pip install --quiet --python $(BIN)/python -r requirements.txt 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $(STAMP)

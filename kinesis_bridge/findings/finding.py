@@ -8,7 +8,7 @@ from typing import Literal
 from kinesis_bridge.exceptions import AwsError
 
 Hop = Literal["settings", "network", "credentials", "assume-role", "stream", "outbox"]
-Side = Literal["account A", "account B", "network", "site"]
+Side = Literal["account A", "account B", "account A or account B", "network", "site"]
 Document = Literal["identity", "trust", "permission", "resource", "key"]
 
 AWS: tuple[Hop, ...] = ("credentials", "assume-role", "stream")
@@ -44,7 +44,7 @@ class Finding:
     without_role: bool = False
     """Only where the site's own credentials write."""
     side: Side
-    """Who can mend it."""
+    """Who can mend it: both accounts where AWS does not tell whose policy refused."""
     cause: str
     """What happened and why, in English and marked to be translated; ``{names}`` come from
     :class:`kinesis_bridge.diagnosis.Path`."""

@@ -10,6 +10,7 @@ ACCOUNT_B = _("account B")
 ACCOUNT_B_NUMBERED = _("account B ({number})")
 ACCOUNT = _("account")
 ACCOUNT_NUMBERED = _("account {number}")
+EITHER_ACCOUNT = _("account A or account B")
 NETWORK = _("network")
 SITE = _("site")
 SITES_OWN = _("the site's own role or user")
@@ -28,7 +29,7 @@ KEY_STATEMENT = _("{account}: statement of the key's policy")
 RESOURCE_POLICY = _("{account}: resource policy of the stream {stream}")
 PERMISSION_POLICY = _("{account}: permission policy of role {role}")
 
-SIDES = (ACCOUNT_A, ACCOUNT_B, NETWORK, SITE)
+SIDES = (ACCOUNT_A, ACCOUNT_B, EITHER_ACCOUNT, NETWORK, SITE)
 PHRASES = (
     ACCOUNT_A,
     ACCOUNT_A_NUMBERED,

@@ -53,7 +53,7 @@ ROLE: tuple[Finding, ...] = (
         hops=("assume-role",),
         codes=DENIED,
         says=r"sts:TagSession",
-        side="account B",
+        side="account A or account B",
         error=AssumeRoleError,
         cause=_(
             "{caller} may assume {role}, and not pass session tags: its TAGS, or those that EKS Pod"
@@ -70,7 +70,7 @@ ROLE: tuple[Finding, ...] = (
         hops=("assume-role",),
         codes=DENIED,
         says=r"sts:SetSourceIdentity",
-        side="account B",
+        side="account A or account B",
         error=AssumeRoleError,
         cause=_("{caller} may assume {role}, and not set its SOURCE_IDENTITY."),
         fix=_(
@@ -161,7 +161,7 @@ ROLE: tuple[Finding, ...] = (
         name="assume-role-denied",
         hops=("assume-role",),
         codes=DENIED,
-        side="account B",
+        side="account A or account B",
         error=AssumeRoleError,
         cause=_(
             "{caller} may not assume {role}. STS does not say which side refused, nor whether the"

@@ -8,7 +8,7 @@ from .phrases import PHRASES, SIDES, TITLES
 
 
 def side_in_words(side: str) -> str:
-    """Return who can mend it: one of account A, account B, network and site."""
+    """Return who can mend it: a value of ``Finding.side``."""
     return translated(recognised(side, SIDES))
 
 

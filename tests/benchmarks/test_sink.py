@@ -400,14 +400,14 @@ def test_assume_role_refusals(connect: Connect, wrong: dict[str, Any], expected:
 
 
 def test_session_tokens_live_as_long_as_they_are_told(connect: Connect) -> None:
-    with Sink(sts_lifetime=2, require_sts=True) as sink:
+    with Sink(sts_lifetime=6, require_sts=True) as sink:
         sts = connect(sink, "sts")
         token = _token(sts)
         kinesis = connect(sink, token=token)
         assert kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"")
         with pytest.raises(ClientError) as foreign:
             connect(sink, token="foreign").put_record(StreamName="s", PartitionKey="k", Data=b"")
-        time.sleep(2.05)
+        time.sleep(6.05)
         with pytest.raises(ClientError) as error:
             kinesis.put_record(StreamName="s", PartitionKey="k", Data=b"")
         with pytest.raises(ClientError) as at_sts:

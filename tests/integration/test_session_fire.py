@@ -58,7 +58,14 @@ def aws(answers, monkeypatch, settings):
 @pytest.fixture
 def sink(monkeypatch, settings):
     """Kinesis and STS that give credentials for 1.2 seconds, and refuse them from then on."""
-    with Sink(sts_lifetime=1.2, require_sts=True) as running:
+    with site_beside(Sink(sts_lifetime=1.2, require_sts=True), monkeypatch, settings) as running:
+        yield running
+
+
+@contextmanager
+def site_beside(sink, monkeypatch, settings):
+    """A started `sink`, and a site of account A that asks it for everything."""
+    with sink as running:
         monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTSITE00000000")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-site-itself-0123456789abcd")
@@ -264,7 +271,7 @@ def test_after_the_end_of_the_credentials_the_error_is_that_of_sts(
     """And again well as soon as STS is."""
     configured = bridge()
     configured["STREAMS"]["default"]["OPTIONS"] = {"RETRY_SECONDS": 0}
-    with Sink(sts_lifetime=0.4, require_sts=True) as sink:
+    with Sink(sts_lifetime=2, require_sts=True) as sink:
         monkeypatch.setenv("AWS_ENDPOINT_URL", sink.url)
         settings.KINESIS_BRIDGE = configured
         put()
@@ -456,15 +463,16 @@ def test_a_session_that_is_longer_than_allowed_is_explained(
     assert aws.count("AssumeRole") == 1, "it is not asked again: nothing would change"
 
 
-def test_a_caller_that_is_a_role_is_told_of_its_limit_by_sts_itself(sink, settings, monkeypatch):
+def test_a_caller_that_is_a_role_is_told_of_its_limit_by_sts_itself(settings, monkeypatch):
     """The sink knows its own sessions again, and refuses as STS does."""
-    given = who_is_a_role()
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    settings.KINESIS_BRIDGE = bridge(DURATION_SECONDS=7200)
+    with site_beside(Sink(require_sts=True), monkeypatch, settings):
+        given = who_is_a_role()
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        settings.KINESIS_BRIDGE = bridge(DURATION_SECONDS=7200)
 
-    with pytest.raises(AssumeRoleError) as caught:
-        put()
+        with pytest.raises(AssumeRoleError) as caught:
+            put()
 
     assert caught.value.name == "role-chaining-cap"
 

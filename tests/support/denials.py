@@ -128,12 +128,13 @@ def session_of_a(world, seconds=3600):
     world.be(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
 
 
+EITHER = "account A or account B"
 DENIALS = [
     Denial(
         name="another ExternalId",
         spoil=lambda world: world.configure(EXTERNAL_ID="shop-other"),
         finding="assume-role-denied",
-        side="account B",
+        side=EITHER,
         documents=BOTH,
         says=("the same ExternalId as the setting EXTERNAL_ID",),
         mends=True,
@@ -142,7 +143,7 @@ DENIALS = [
         name="no ExternalId",
         spoil=lambda world: world.configure(EXTERNAL_ID=None),
         finding="assume-role-denied",
-        side="account B",
+        side=EITHER,
         documents=BOTH,
         says=("no ExternalId, since EXTERNAL_ID is not set",),
         mends=True,
@@ -151,7 +152,7 @@ DENIALS = [
         name="another user is trusted",
         spoil=lambda world: _trust(world, f"arn:aws:iam::{world.a}:user/other"),
         finding="assume-role-denied",
-        side="account B",
+        side=EITHER,
         documents=BOTH,
         says=("arn:aws:iam::{a}:user/site", "account B ({b})"),
         mends=True,
@@ -160,7 +161,7 @@ DENIALS = [
         name="another account is trusted",
         spoil=lambda world: _trust(world, f"arn:aws:iam::{world.c}:root"),
         finding="assume-role-denied",
-        side="account B",
+        side=EITHER,
         documents=BOTH,
         mends=True,
     ),
@@ -177,7 +178,7 @@ DENIALS = [
         name="tags that the trust policy does not allow",
         spoil=lambda world: world.configure(TAGS={"team": "shop"}),
         finding="assume-role-tags",
-        side="account B",
+        side=EITHER,
         documents=BOTH,
         says=("sts:TagSession on both sides",),
         mends=True,
@@ -186,7 +187,7 @@ DENIALS = [
         name="no role",
         spoil=_role_missing,
         finding="assume-role-denied",
-        side="account B",
+        side=EITHER,
         documents=BOTH,
         says=("nor whether the role exists", "role EventWriter must exist"),
         mends=True,

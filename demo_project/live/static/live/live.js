@@ -12,11 +12,9 @@ const TRAFFIC_MS = 1000;
 const WHO = { // an error's side, in more words
   "account A": "The owner of account A",
   "account B": "The owner of account B",
+  "account A or account B": "Account A's owner and B's, together",
   "network": "AWS, or who runs the network to it",
   "site": "The site: its settings, its processes",
-};
-const BOTH = { // where the cause itself says that it is not known whose side it is
-  "assume-role-denied": "Account A's owner and B's, together",
 };
 
 let now = null; // the last state
@@ -160,7 +158,7 @@ function showWhy(state) {
   if (!trouble) return;
   one("#cause").textContent = trouble.cause;
   one("#fix").textContent = trouble.fix;
-  one("#side").textContent = BOTH[trouble.name] || WHO[trouble.side] || trouble.side;
+  one("#side").textContent = WHO[trouble.side] || trouble.side;
   one("#code").textContent = trouble.code;
 }
 
