@@ -54,12 +54,12 @@ class Outbox(HealthCheck):
                 age = stream.age_seconds or 0.0
                 if age > self.max_age_seconds:
                     raise ServiceUnavailable(
-                        f"{what}: the oldest of {stream.pending} events waits for {age:.0f} s,"
+                        f"{what}: events waiting: {stream.pending}, the oldest for {age:.0f} s,"
                         f" the limit is {self.max_age_seconds:g} s."
                     )
                 if self.max_events is not None and stream.pending > self.max_events:
                     raise ServiceUnavailable(
-                        f"{what}: {stream.pending} events wait, the limit is {self.max_events}."
+                        f"{what}: events waiting: {stream.pending}, the limit is {self.max_events}."
                     )
 
 

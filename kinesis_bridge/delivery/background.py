@@ -254,8 +254,8 @@ class BackgroundDelivery(Delivery):
             if self._troubles.due(f"exception {type(error).__name__}", 1):
                 ours = isinstance(error, KinesisBridgeError)
                 logger.error(  # noqa: TRY400 - a trace of what explains itself helps nobody
-                    "Stream %s: %d events wait and are tried again%s",
-                    self.stream.alias, len(batch), f": {error}" if ours else "", exc_info=not ours,
+                    "Stream %s: events waiting to be tried again: %d%s",
+                    self.stream.alias, len(batch), f". {error}" if ours else "", exc_info=not ours,
                     extra=stream_fields(self.stream, error, count=len(batch)),
                 )  # fmt: skip
         self._buffer.settle(batch, kept, rejected)
@@ -285,14 +285,14 @@ class BackgroundDelivery(Delivery):
             if total := self._troubles.due(f"poison {code}", count):
                 # Not AWS's message: it may quote the record.
                 logger.error(
-                    "Stream %s: %d events given up, AWS can never take them (%s)",
+                    "Stream %s: events given up, since AWS can never take them: %d (%s)",
                     self.stream.alias, total, code,
                     extra=stream_fields(self.stream, count=total, code=code),
                 )  # fmt: skip
         if failed and self._troubles.due(f"outage {failed[0].code}", 1):
             reason = producer.failure(failed[0])
             logger.warning(
-                "Stream %s: %d events wait and are tried again: %s",
+                "Stream %s: events waiting to be tried again: %d. %s",
                 self.stream.alias, len(failed), reason,
                 extra=stream_fields(self.stream, reason, count=len(failed)),
             )  # fmt: skip

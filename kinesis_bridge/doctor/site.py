@@ -188,7 +188,7 @@ def _backlog(status: DatabaseStatus, stream: StreamStatus, path: Path) -> Found:
     if status.relays and age > OLD_SECONDS and not stream.paused:
         facts = {"pending": f"{stream.pending:,}", "age": Text(_("{n} seconds"), n=f"{age:.0f}")}
         raise explain_named("backlog", path, **facts)
-    waiting = _("{pending} events wait, the oldest for {seconds} seconds")
+    waiting = _("events waiting: {pending}, the oldest for {seconds} seconds")
     found = Text(waiting, pending=f"{stream.pending:,}", seconds=f"{age:.0f}")
     if not stream.paused:
         return Found(found)

@@ -60,7 +60,9 @@ SITE: tuple[Finding, ...] = (
         name="relay-missing",
         hops=("outbox",),
         side="site",
-        cause=_("No relay runs for database {database}: {pending} events wait, and none is sent."),
+        cause=_(
+            "No relay runs for database {database}, and nothing is sent. Events waiting: {pending}."
+        ),
         fix=_("Start one, under a supervisor: manage.py kinesis_relay"),
     ),
     Finding(
@@ -68,7 +70,7 @@ SITE: tuple[Finding, ...] = (
         hops=("outbox",),
         side="site",
         cause=_(
-            "{pending} events wait in database {database}, the oldest for {age}, though a relay"
+            "Events waiting in database {database}: {pending}, the oldest for {age}, though a relay"
             " runs."
         ),
         fix=_(

@@ -74,8 +74,8 @@ def stream_is_gone(database):
 
 
 CASES = [
-    (no_relay, "relay", "relay-missing", "1 events wait"),
-    (silent_relay, "relay", "relay-missing", "0 events wait"),
+    (no_relay, "relay", "relay-missing", "Events waiting: 1"),
+    (silent_relay, "relay", "relay-missing", "Events waiting: 0"),
     (old_backlog, "backlog", "backlog", "the oldest for 90"),
     (letters, "dead-letters", "dead-letters", "2 events"),
     (stream_is_gone, "backlog", "orphans", "STREAMS['renamed']"),
@@ -122,7 +122,7 @@ def test_a_backlog_of_a_stream_that_is_paused_is_named_so(outbox):
     checks = look()
 
     assert checks["backlog"].ok
-    assert "1 events wait, the oldest for 90" in checks["backlog"].detail
+    assert "events waiting: 1, the oldest for 90" in checks["backlog"].detail
     assert "is paused since 20" in checks["backlog"].hint
     assert "Resume it in the admin" in checks["backlog"].hint
 

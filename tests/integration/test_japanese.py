@@ -166,7 +166,7 @@ def test_the_test_record_goes_a_japanese_way(japanese):
 @pytest.mark.usefixtures("refused")
 def test_a_refusal_is_explained_in_japanese(japanese):
     out, error = said("send_kinesis_test")
-    assert "\n担当: アカウントB\n対処: " in error
+    assert "\n担当: アカウントAまたはアカウントB\n対処: " in error
     assert f"ロール {ROLE_ARN} (ROLES['writer']) を引き受けられません。" in error
     assert "アカウントA (111111111111): arn:aws:iam::111111111111:user/site のアイデンティ" in error
     assert "アカウントB (222222222222): ロール EventWriter の信頼ポリシー" in out
@@ -177,7 +177,7 @@ def test_a_refusal_is_explained_in_japanese(japanese):
 def test_the_doctor_names_cause_side_and_fix_in_japanese(japanese):
     out, error = said("kinesis_doctor")
     assert "FAIL  assume-role" in out
-    assert "      担当: アカウントB\n      対処: 2 つのドキュメントを見比べてください。" in out
+    assert "      担当: アカウントAまたはアカウントB\n      対処: 2 つのドキュメントを見比べてください。" in out
     assert error.startswith("問題あり: assume-role")
 
 

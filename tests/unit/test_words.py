@@ -16,7 +16,7 @@ from kinesis_bridge.words import Text, joined, recognised, said_by, text_of, tra
 ROLE = RoleConfig(alias="writer", role_arn="arn:aws:iam::222222222222:role/EventWriter")
 STREAM = StreamConfig(alias="default", stream="orders", role="writer", region="eu-west-1")
 CALLER = "arn:aws:sts::111111111111:assumed-role/Site/i-1"
-BOTH = "{pending} events wait, the oldest for {seconds} seconds"
+BOTH = "events waiting: {pending}, the oldest for {seconds} seconds"
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Holder:
 def test_it_is_the_english_text_to_everything_that_takes_one():
     text = Text(BOTH, pending="1,000", seconds="7")
 
-    english = "1,000 events wait, the oldest for 7 seconds"
+    english = "events waiting: 1,000, the oldest for 7 seconds"
     assert text == english
     assert type(str(text)) is str
     with override("ja"):

@@ -52,8 +52,8 @@ def test_an_outbox_that_moves_is_well(outbox):
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
-        ({}, "the oldest of 2 events waits for 40"),
-        ({"max_age_seconds": 500, "max_events": 1}, "2 events wait, the limit is 1."),
+        ({}, "events waiting: 2, the oldest for 40"),
+        ({"max_age_seconds": 500, "max_events": 1}, "events waiting: 2, the limit is 1."),
         ({"max_age_seconds": 500, "max_events": 2}, None),
         ({"stream": "audit"}, None),
         ({"max_age_seconds": 500, "database": "sqlite_file"}, None),
