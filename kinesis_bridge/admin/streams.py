@@ -12,9 +12,11 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.formats import time_format
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
+from django.views.decorators.gzip import gzip_page
 
 from kinesis_bridge.dashboard import WINDOWS, StreamView, Window, overview
 from kinesis_bridge.findings import in_words, of_name, side_in_words
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
 
 REFRESH_SECONDS = "5"
+compressed = method_decorator(gzip_page)
+"""Many streams are much HTML that is much the same, and it comes every few seconds."""
 
 
 @admin.register(Stream)
@@ -61,6 +65,7 @@ class StreamAdmin(PageAdmin):
             *super().get_urls(),
         ]
 
+    @compressed
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -81,6 +86,7 @@ class StreamAdmin(PageAdmin):
         """Lead to the page: a stream has none of its own."""
         return HttpResponseRedirect(self.url("changelist"))
 
+    @compressed
     def live_view(self, request: HttpRequest) -> JsonResponse:
         """Return the page's figures as they are now: HTML within JSON, and when that was."""
         self._require(request, view=self.has_view_permission(request))

@@ -1,5 +1,6 @@
 """The page "Kinesis bridge" and its actions, without a browser: who may, what is written, where."""
 
+import gzip
 import json
 import re
 from datetime import datetime, timedelta
@@ -68,6 +69,18 @@ def test_the_live_view_is_the_pages_own_html(everything):
     assert found.keys() == {"html", "at"}
     assert '<article class="kb-stream kb-is-no-relay" id="kb-1-1"' in found["html"]
     assert '<article class="kb-stream kb-is-no-relay" id="kb-1-1"' in page
+
+
+@pytest.mark.parametrize("url", [PAGE, f"{PAGE}live/"])
+def test_both_are_small_on_the_wire(everything, url):
+    history("default")
+    plain = everything.get(url)
+    packed = everything.get(url, headers={"Accept-Encoding": "gzip"})
+
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert len(packed.content) * 4 < len(plain.content)
+    assert b"kb-stream" in gzip.decompress(packed.content)
 
 
 @pytest.mark.parametrize("blocking", [False, True])
