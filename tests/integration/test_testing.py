@@ -1,5 +1,6 @@
 """The door for a site's own tests: what they see, in every kind of test case."""
 
+import os
 import subprocess
 import sys
 from decimal import Decimal
@@ -240,6 +241,7 @@ def test_another_tests_events_are_not_seen(assertion):
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error"),
             *("-c", "/dev/null", "--rootdir", tmp_path, "--ds", "tests.settings", tmp_path),
         ],
+        env={k: v for k, v in os.environ.items() if k != "PYTEST_ADDOPTS"},  # of this run alone
         capture_output=True,
         text=True,
         cwd=ROOT,
