@@ -33,10 +33,10 @@ class Recorder:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
-        self._pid = os.getpid()
+    def begin(self) -> None:
+        """Forget what there is: in a child, numbers, lock and thread are the parent's."""
         self._lock = threading.Lock()
         self._numbers: defaultdict[Dimensions, Numbers] = defaultdict(Numbers)
         self._thread: threading.Thread | None = None
@@ -85,13 +85,10 @@ class Recorder:
 
     def end(self) -> None:
         """Write the rest; the database may be gone by now, so nothing of it."""
-        if self._pid == os.getpid():
-            self._ended.set()
-            self._flush_quietly(backlog=False)
+        self._ended.set()
+        self._flush_quietly(backlog=False)
 
     def _run(self) -> None:
-        if self._pid != os.getpid():
-            self._begin()  # forked: threads and numbers are the parent's
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
@@ -138,6 +135,14 @@ def connect() -> None:
 
 
 _recorder: list[Recorder] = []
+
+
+def _after_fork_in_child() -> None:
+    for recorder in _recorder:
+        recorder.begin()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _of_stream(stream: str) -> Dimensions:
