@@ -95,7 +95,7 @@ class AwsError(KinesisBridgeError):
         self.name = name
         """The row of :data:`kinesis_bridge.findings.FINDINGS` that explains it."""
         self.side = side
-        """Who can mend it: account A, account B, network or site."""
+        """Who can mend it: account A, account B, account A or account B, network, site."""
         self.retryable = retryable
         """Whether the same request may pass later with nobody acting."""
         self.code = code

@@ -33,7 +33,7 @@ class Check:
     finding: str | None = None
     """The row of :data:`kinesis_bridge.findings.FINDINGS`; None where nothing is wrong."""
     side: str | None = None
-    """Who can mend it: account A, account B, network or site."""
+    """Who can mend it: account A, account B, account A or account B, network, site."""
     documents: Mapping[str, object] = field(default_factory=dict)
     """Policy documents to compare or to add, by title."""
 

@@ -174,6 +174,15 @@ def test_a_denied_assume_role_names_both_sides_and_carries_both_documents(code):
     assert "external-secret" not in str(error)
 
 
+@pytest.mark.parametrize(
+    "row", [row for row in FINDINGS if row.codes == DENIED], ids=lambda row: row.name
+)
+def test_whoever_has_a_document_to_compare_is_named_as_who_can_mend_it(row):
+    owners = {"identity": "account A", "trust": "account B"}
+    both = owners.keys() <= set(row.documents)
+    assert (row.side == " or ".join(owners.values())) == both
+
+
 def test_tags_of_the_caller_s_own_session_are_in_both_documents():
     assert not ROLE.tags
     message = f"User: {CALLER} is not authorized to perform: sts:TagSession on resource: x"
