@@ -54,14 +54,6 @@ def sink(module_sink):
     return module_sink
 
 
-@pytest.fixture
-def outbox(request, database, settings):
-    """The alias of the one database that has an outbox; an SQLite file, as threads share it."""
-    alias = request.getfixturevalue("sqlite_file") if database == "default" else database
-    settings.DATABASE_ROUTERS = [OutboxOn(alias)]
-    return alias
-
-
 def once(alias, *arguments):
     """Run ``kinesis_relay --once``; what it prints."""
     out = StringIO()

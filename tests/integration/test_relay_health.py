@@ -15,7 +15,7 @@ from kinesis_bridge.models import OutboxRecord, Stream, StreamQuerySet
 from kinesis_bridge.relay import Health, HealthPort, Relay, Rhythm, outage
 from kinesis_bridge.relay.port import MAX_METRICS, MAX_REQUESTS
 from kinesis_bridge.signals import metrics_asked
-from tests.support.outbox import OutboxOn, waiting
+from tests.support.outbox import waiting
 from tests.support.producer import events
 from tests.support.relay import fill, going_to
 from tests.support.servers import wait_for
@@ -37,13 +37,6 @@ def sink(module_sink):
     module_sink.clear_faults()
     module_sink.reset()
     return module_sink
-
-
-@pytest.fixture
-def outbox(request, database, settings):
-    alias = request.getfixturevalue("sqlite_file") if database == "default" else database
-    settings.DATABASE_ROUTERS = [OutboxOn(alias)]
-    return alias
 
 
 @contextmanager

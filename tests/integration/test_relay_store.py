@@ -15,7 +15,7 @@ from kinesis_bridge.event import RejectedRecord
 from kinesis_bridge.models import LANES, DeadLetter, Lane, OutboxRecord
 from kinesis_bridge.relay.store import Store
 from tests.support.aws import ROOT
-from tests.support.outbox import OutboxOn, dead, now, waiting
+from tests.support.outbox import dead, now, waiting
 from tests.support.servers import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,14 +28,6 @@ sqlite = pytest.mark.parametrize("database", ["default"], indirect=True)
 BACKEND = {"postgresql": "pg_backend_pid()", "mysql": "CONNECTION_ID()"}
 KILL = {"postgresql": "SELECT pg_terminate_backend(%s)", "mysql": "KILL %s"}
 REFUSED = RejectedRecord("ValidationException", "Too large.")
-
-
-@pytest.fixture
-def outbox(request, database, settings):
-    """The alias of the one database that has an outbox; an SQLite file, as threads share it."""
-    alias = request.getfixturevalue("sqlite_file") if database == "default" else database
-    settings.DATABASE_ROUTERS = [OutboxOn(alias)]
-    return alias
 
 
 @pytest.fixture

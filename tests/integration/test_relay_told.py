@@ -19,7 +19,7 @@ from kinesis_bridge.relay.outage import StreamState
 from kinesis_bridge.relay.outages import Outages
 from kinesis_bridge.relay.presence import Presence
 from kinesis_bridge.signals import credentials_refreshed
-from tests.support.outbox import OutboxOn, waiting
+from tests.support.outbox import waiting
 from tests.support.producer import events
 from tests.support.relay import fill, going_to, left, running
 from tests.support.servers import wait_for
@@ -33,14 +33,6 @@ DOWN = EndpointError("No answer.", name="no-answer", side="network", hint="Open 
 def sink():
     with Sink() as running_sink:
         yield running_sink
-
-
-@pytest.fixture
-def outbox(request, database, settings):
-    """The alias of the one database that has an outbox; an SQLite file, as threads share it."""
-    alias = request.getfixturevalue("sqlite_file") if database == "default" else database
-    settings.DATABASE_ROUTERS = [OutboxOn(alias)]
-    return alias
 
 
 def pause(alias, stream="default"):

@@ -49,13 +49,6 @@ def switched_on():
         yield
 
 
-@pytest.fixture
-def outbox(request, database, settings):
-    alias = request.getfixturevalue("sqlite_file") if database == "default" else database
-    settings.DATABASE_ROUTERS = [OutboxOn(alias)]
-    return alias
-
-
 def value(name, **labels):
     """A sample, None without one; asks only the metric that has it."""
     name = f"kinesis_bridge_{name}"
